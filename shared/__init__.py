@@ -1,0 +1,1 @@
+"""What both services agree on: contracts, topology, settings, the field language. Imports neither service."""

@@ -1,0 +1,82 @@
+"""The field language: `{{ first_name }}` and `{{ company | default("you") }}` in a subject or body.
+
+A template is parsed once and filled many times; filling is one join. It has no loops, no attributes and no
+code, so a writer can do no harm with it, and a missing value is an error and never a hole in a letter.
+See docs/decisions/0002-field-language.md.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+_FIELD = re.compile(
+    r"""\{\{\s*(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*
+        (?:\|\s*default\(\s*(?:"(?P<double>[^"\r\n]*)"|'(?P<single>[^'\r\n]*)')\s*\)\s*)?\}\}""",
+    re.VERBOSE,
+)
+
+
+class FieldError(ValueError):
+    """Base of what can go wrong with fields; str() is for a person."""
+
+
+class BadTemplate(FieldError):
+    """A pair of braces holds no field."""
+
+
+class MissingField(FieldError):
+    """A field without a default is unknown or empty for this recipient."""
+
+    def __init__(self, name: str, known: bool) -> None:
+        self.name, self.known = name, known
+        super().__init__(
+            f"The field {name} is empty." if known else f"There is no field called {name}."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    name: str
+    default: str | None = None
+
+
+class Template:
+    """Text with fields in it. Raises BadTemplate for `{{` that opens no field."""
+
+    __slots__ = ("fields", "parts", "source")
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.parts: list[str | Field] = []
+        end = 0
+        for found in _FIELD.finditer(source):
+            self._add_text(source[end : found.start()])
+            default = found["double"] if found["double"] is not None else found["single"]
+            self.parts.append(Field(found["name"], default))
+            end = found.end()
+        self._add_text(source[end:])
+        self.fields = {part.name for part in self.parts if isinstance(part, Field)}
+
+    def _add_text(self, text: str) -> None:
+        if (at := text.find("{{")) >= 0:
+            raise BadTemplate(
+                f"“{text[at : at + 30]}” is no field. Write it like {{{{ first_name }}}} or "
+                '{{ company | default("your company") }}.'
+            )
+        if text:
+            self.parts.append(text)
+
+    def fill(self, values: Mapping[str, str], escape: Callable[[str], str] = str) -> str:
+        """The text with every field replaced; `escape` is applied to values only. Raises MissingField."""
+        return "".join(
+            part if isinstance(part, str) else escape(value_of(part, values)) for part in self.parts
+        )
+
+
+def value_of(field: Field, values: Mapping[str, str]) -> str:
+    """The recipient's value, else the writer's default; raises MissingField."""
+    if value := values.get(field.name):
+        return value
+    if field.default is not None:
+        return field.default
+    raise MissingField(field.name, known=field.name in values)

@@ -1,0 +1,58 @@
+"""Attachments, stored once under the hash of their content: <dir>/ab/cdef… (SHA-256 in hex).
+
+Web writes, mail rooms read; on several machines the folder is a shared volume.
+"""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+
+class FileStoreError(Exception):
+    """Base of what can go wrong with stored files."""
+
+
+class FileMissing(FileStoreError):
+    """No file of that hash is stored here."""
+
+
+class FileDamaged(FileStoreError):
+    """The stored bytes no longer have the hash they are stored under."""
+
+
+class FileStore:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def path(self, sha256: str) -> Path:
+        return self.directory / sha256[:2] / sha256[2:]
+
+    def put(self, content: bytes) -> str:
+        """Stores the bytes durably before it returns their hash; the same bytes twice cost one file."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        path = self.path(sha256)
+        if path.exists():
+            return sha256
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(file.name, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return sha256
+
+    def get(self, sha256: str) -> bytes:
+        """The bytes, checked against their hash; raises FileMissing or FileDamaged."""
+        try:
+            content = self.path(sha256).read_bytes()
+        except FileNotFoundError as problem:
+            raise FileMissing(f"no file {sha256}") from problem
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise FileDamaged(f"file {sha256} is damaged")
+        return content
