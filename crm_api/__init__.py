@@ -1,0 +1,1 @@
+"""The CRM: pages and API (web), and what carries letters to and from the broker (dispatch)."""

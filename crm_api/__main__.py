@@ -1,0 +1,59 @@
+"""python -m crm_api web | dispatch | sandbox | migrate"""
+
+import asyncio
+import sys
+
+from crm_api.settings import CrmSettings
+from shared.settings import load
+from shared.telemetry import set_up_logging
+
+
+def web(settings: CrmSettings) -> None:
+    import uvicorn
+
+    from crm_api.app import create_app
+
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    uvicorn.Server(config).run()
+
+
+def dispatch(settings: CrmSettings) -> None:
+    from crm_api.dispatch import run
+
+    asyncio.run(run(settings))
+
+
+def sandbox(settings: CrmSettings) -> None:
+    from crm_api.sandbox.smtp import run
+
+    asyncio.run(run(settings))
+
+
+def migrate(settings: CrmSettings) -> None:
+    from crm_api.first_start import migrate_and_fill
+
+    migrate_and_fill(settings)
+
+
+COMMANDS = {"web": web, "dispatch": dispatch, "sandbox": sandbox, "migrate": migrate}
+
+
+def main() -> None:
+    command = COMMANDS.get(sys.argv[1] if len(sys.argv) == 2 else "")
+    if command is None:
+        sys.exit(f"usage: python -m crm_api {' | '.join(COMMANDS)}")
+    settings = load(CrmSettings)
+    set_up_logging(settings)
+    command(settings)
+
+
+if __name__ == "__main__":
+    main()

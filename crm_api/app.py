@@ -1,0 +1,37 @@
+"""The web application: all wiring in one place."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from crm_api.changes import ChangeFeed
+from crm_api.db import Database
+from crm_api.errors import install_error_handlers
+from crm_api.settings import CrmSettings
+from shared.files import FileStore
+
+DESCRIPTION = """
+Customers, and letters to them. A message is answered with 202 as soon as it is committed; what becomes of each of its
+deliveries can be asked at any time. Every error is a problem document (RFC 9457) that names the field.
+"""
+
+
+def create_app(settings: CrmSettings) -> FastAPI:
+    database = Database(settings.database)
+    feed = ChangeFeed(database.url)
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        await feed.start()
+        yield
+        await feed.close()
+        database.close()
+
+    app = FastAPI(title="Posthaste", version="0.1.0", description=DESCRIPTION, lifespan=life)
+    app.state.settings = settings
+    app.state.database = database
+    app.state.feed = feed
+    app.state.files = FileStore(settings.files_dir)
+    install_error_handlers(app)
+    return app

@@ -1,0 +1,36 @@
+"""What a request handler can ask for. Everything is made once, in create_app."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from crm_api.changes import ChangeFeed
+from crm_api.db import Database
+from crm_api.settings import CrmSettings
+from shared.files import FileStore
+
+
+async def _settings(request: Request) -> CrmSettings:
+    settings: CrmSettings = request.app.state.settings
+    return settings
+
+
+async def _database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+async def _files(request: Request) -> FileStore:
+    files: FileStore = request.app.state.files
+    return files
+
+
+async def _feed(request: Request) -> ChangeFeed:
+    feed: ChangeFeed = request.app.state.feed
+    return feed
+
+
+SettingsDep = Annotated[CrmSettings, Depends(_settings)]
+DatabaseDep = Annotated[Database, Depends(_database)]
+FilesDep = Annotated[FileStore, Depends(_files)]
+FeedDep = Annotated[ChangeFeed, Depends(_feed)]

@@ -1,0 +1,123 @@
+"""What can go wrong, and its one handler.
+
+Problem                       answered as RFC 9457 problem document under /api, as a page elsewhere
+├── Invalid            422    names each field and what to write instead
+├── NotFound           404
+├── Conflict           409    the thing is not in a state in which that can be done
+├── TooLarge           413
+├── NotSignedIn        401
+└── Forbidden          403
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+PROBLEM_JSON = "application/problem+json"
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    field: str  # as in the request: "to[1].email"
+    message: str  # what to write instead, for a person
+
+
+class Problem(Exception):
+    status = 500
+    kind = "internal"
+
+    def __init__(self, detail: str, *errors: FieldProblem) -> None:
+        super().__init__(detail)
+        self.detail, self.errors = detail, errors
+
+    @property
+    def title(self) -> str:
+        return HTTPStatus(self.status).phrase
+
+    def document(self) -> dict[str, object]:
+        document: dict[str, object] = {
+            "type": f"/docs/problems#{self.kind}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            document["errors"] = [{"field": error.field, "message": error.message} for error in self.errors]
+        return document
+
+
+class Invalid(Problem):
+    status, kind = 422, "invalid"
+
+    @classmethod
+    def field(cls, field: str, message: str) -> "Invalid":
+        return cls(message, FieldProblem(field, message))
+
+
+class NotFound(Problem):
+    status, kind = 404, "not-found"
+
+
+class Conflict(Problem):
+    status, kind = 409, "conflict"
+
+
+class TooLarge(Problem):
+    status, kind = 413, "too-large"
+
+
+class NotSignedIn(Problem):
+    status, kind = 401, "not-signed-in"
+
+
+class Forbidden(Problem):
+    status, kind = 403, "forbidden"
+
+
+class _Http(Problem):
+    """What Starlette itself refuses: unknown path, wrong method."""
+
+    kind = "http"
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+def _field_name(location: tuple[int | str, ...]) -> str:
+    """("body", "to", 1, "email") → "to[1].email"."""
+    name = ""
+    for part in location[1:] if len(location) > 1 else location:
+        name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else str(part)
+    return name
+
+
+def _answer(request: Request, problem: Problem) -> Response:
+    headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else None
+    if request.url.path.startswith("/api/"):
+        return JSONResponse(problem.document(), problem.status, headers, PROBLEM_JSON)
+    from crm_api.web.problems import problem_page  # pages need the app's templates, which need this module
+
+    return problem_page(request, problem)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(Problem)
+    async def on_problem(request: Request, problem: Problem) -> Response:
+        return _answer(request, problem)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_validation(request: Request, error: RequestValidationError) -> Response:
+        found = [
+            FieldProblem(_field_name(tuple(item["loc"])), item["msg"].removeprefix("Value error, "))
+            for item in error.errors()
+        ]
+        return _answer(request, Invalid("The request does not have the right form.", *found))
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> Response:
+        return _answer(request, _Http(error.status_code, str(error.detail)))

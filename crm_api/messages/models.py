@@ -1,0 +1,199 @@
+"""Messages, their deliveries, and what became of each.
+
+The delivery rows are the outbox: the relay publishes the pending ones. A message counts its deliveries by state in
+the transaction that moves them, so nothing ever has to be counted.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import JSON, Column, Index, text
+from sqlmodel import Field, SQLModel
+
+from crm_api.db import UtcDateTime
+from crm_api.messages.states import State
+from shared.clock import now
+from shared.ids import new_id
+
+
+class Message(SQLModel, table=True):
+    """subject, text and html are templates in the field language."""
+
+    __table_args__ = (Index("ix_message_by_state", "state", "id"),)
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    clicked_at: datetime = Field(
+        default_factory=now, sa_type=UtcDateTime, description="when the request came in"
+    )
+    author_id: UUID | None = Field(default=None, foreign_key="crm_user.id")
+    author: str = Field(description="who sent it, as named then")
+    via: str = Field(description="page or api")
+    lane: str
+    sender_name: str
+    sender_address: str
+    reply_to: str | None = None
+    subject: str
+    markdown: str | None = Field(default=None, description="as written in the composer")
+    text: str
+    html: str | None = None
+    size: int = Field(description="bytes of subject, text, HTML and attachments")
+    send_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    undo_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+    done_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    state: str = Field(default=State.pending, description="of the delivery that most needs a look")
+    planned: int
+    pending: int = 0
+    queued: int = 0
+    accepted: int = 0
+    deferred: int = 0
+    failed: int = 0
+    unknown: int = 0
+    suppressed: int = 0
+    cancelled: int = 0
+    discarded: int = 0
+    bounced: int = 0
+
+
+class StoredFile(SQLModel, table=True):
+    """A file that was uploaded; its bytes lie in the file store under the same hash."""
+
+    __tablename__ = "stored_file"
+
+    sha256: str = Field(primary_key=True)
+    size: int
+    content_type: str
+    created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
+class MessageAttachment(SQLModel, table=True):
+    __tablename__ = "message_attachment"
+
+    message_id: UUID = Field(foreign_key="message.id", primary_key=True)
+    position: int = Field(primary_key=True)
+    sha256: str = Field(foreign_key="stored_file.sha256")
+    filename: str
+    content_type: str
+    size: int
+
+
+class Delivery(SQLModel, table=True):
+    """One message to one recipient. fields: the recipient's values as they were when it was sent."""
+
+    __table_args__ = (
+        Index(
+            "ix_delivery_due",
+            "lane",
+            "due_at",
+            "id",
+            sqlite_where=text("state = 'pending'"),
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_delivery_watched",
+            "state",
+            "lane",
+            sqlite_where=text("state IN ('pending', 'queued', 'deferred', 'failed', 'unknown')"),
+            postgresql_where=text("state IN ('pending', 'queued', 'deferred', 'failed', 'unknown')"),
+        ),
+        Index("ix_delivery_of_message", "message_id", "id"),
+        Index("ix_delivery_of_customer", "customer_id", "id"),
+    )
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    message_id: UUID = Field(foreign_key="message.id")
+    customer_id: UUID | None = Field(default=None, foreign_key="customer.id")
+    address: str
+    name: str = ""
+    fields: dict[str, str] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    lane: str
+    state: str = State.pending
+    generation: int = Field(default=1, description="rises when a person sends it again")
+    attempt: int = Field(default=0, description="newest attempt of this generation whose outcome is known")
+    created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    due_at: datetime = Field(sa_type=UtcDateTime, description="the relay leaves it alone until then")
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+    claimed_until: datetime | None = Field(
+        default=None,
+        sa_type=UtcDateTime,
+        description="set while, or when perhaps, it is with the broker unconfirmed",
+    )
+    queued_at: datetime | None = Field(
+        default=None, sa_type=UtcDateTime, description="confirmed by the broker"
+    )
+    next_at: datetime | None = Field(
+        default=None, sa_type=UtcDateTime, description="when it tries again by itself"
+    )
+    done_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    reason: str | None = Field(default=None, description="of the newest outcome, for a person")
+    code: int | None = None
+    enhanced: str | None = None
+    reply: str | None = None
+    server: str | None = None
+    queue_id: str | None = Field(default=None, description="as the server that took it names it")
+
+
+class Attempt(SQLModel, table=True):
+    """One try, from the mail room. kind is empty while it is going on."""
+
+    delivery_id: UUID = Field(foreign_key="delivery.id", primary_key=True)
+    generation: int = Field(primary_key=True)
+    attempt: int = Field(primary_key=True)
+    kind: str | None = None
+    phase: str | None = None
+    reason: str | None = None
+    worker: str
+    host: str
+    route: str | None = None
+    received_at: datetime = Field(sa_type=UtcDateTime)
+    started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    code: int | None = None
+    enhanced: str | None = None
+    reply: str | None = None
+    server: str | None = None
+    queue_id: str | None = None
+    next_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    tls: str | None = None
+    talk: list[dict[str, object]] = Field(
+        default_factory=list, sa_column=Column(JSON, nullable=False), description="lines {ms, who, text}"
+    )
+
+
+class DeliveryEntry(SQLModel, table=True):
+    """What a person did with a delivery: cancelled, retried, discarded."""
+
+    __tablename__ = "delivery_entry"
+    __table_args__ = (Index("ix_delivery_entry_line", "delivery_id", "id"),)
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    delivery_id: UUID = Field(foreign_key="delivery.id")
+    generation: int
+    at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    kind: str
+    by: str
+    text: str = ""
+    data: dict[str, object] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+
+
+class Suppression(SQLModel, table=True):
+    """An address that takes no mail. Nothing is sent to it until a person sends a delivery again."""
+
+    address: str = Field(primary_key=True)
+    since: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    reason: str
+    delivery_id: UUID | None = Field(default=None, foreign_key="delivery.id")
+
+
+class IdempotencyKey(SQLModel, table=True):
+    """A POST that was answered once. Same key and body: the same answer."""
+
+    __tablename__ = "idempotency_key"
+
+    scope: str = Field(primary_key=True, description="whose key it is")
+    key: str = Field(primary_key=True)
+    created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime, index=True)
+    request_hash: str
+    message_id: UUID = Field(foreign_key="message.id")
+    answer: str = Field(description="the JSON that was answered")

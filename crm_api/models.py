@@ -1,0 +1,14 @@
+"""Every table, so that one import knows them all (migrations, tests)."""
+
+from sqlmodel import SQLModel
+
+from crm_api.auth import models as auth
+from crm_api.changes import Change
+from crm_api.customers import models as customers
+from crm_api.dead_letters import models as dead_letters
+from crm_api.messages import models as messages
+from crm_api.monitoring import models as monitoring
+
+metadata = SQLModel.metadata
+
+__all__ = ["Change", "auth", "customers", "dead_letters", "messages", "metadata", "monitoring"]

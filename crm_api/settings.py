@@ -1,0 +1,41 @@
+"""Settings of web, dispatch and the sandbox inbox."""
+
+from pydantic import Field, SecretStr
+
+from shared.settings import PosthasteSettings
+
+MEGABYTE = 1024 * 1024
+
+
+class CrmSettings(PosthasteSettings):
+    host: str = Field("127.0.0.1", description="address that web listens on")
+    port: int = Field(8000, description="port that web listens on")
+    database_url: SecretStr = Field(
+        SecretStr(""),
+        description="sqlite:///… or postgresql://…; default: posthaste.sqlite in the data directory",
+    )
+    admin_email: str = Field("admin@posthaste.example", description="who signs in first")
+    admin_password: SecretStr | None = Field(
+        None, description="the administrator's first password; made up and printed if not given"
+    )
+    api_key: SecretStr | None = Field(None, description="a first API key, for `Authorization: Bearer …`")
+    samples: bool = Field(False, description="put in sample customers when there are none")
+    sender_name: str = Field("Posthaste", description="From, when a message names nobody")
+    sender_address: str = Field("crm@posthaste.example", description="From, when a message names nobody")
+    undo_seconds: int = Field(5, ge=0, le=300, description="how long a letter sent from a page can be undone")
+    expire_hours: int = Field(48, ge=1, le=240, description="how long delivery is tried")
+    max_body_bytes: int = Field(256 * 1024, description="subject, text and HTML of one message together")
+    max_attachment_bytes: int = Field(10 * MEGABYTE, description="one attachment")
+    max_attachments_bytes: int = Field(20 * MEGABYTE, description="all attachments of one message")
+    max_recipients: int = Field(1000, description="recipients of one message written by hand or over the API")
+    bulk_in_broker: int = Field(2000, description="how many bulk deliveries lie in the broker at once")
+    console_url: str | None = Field(None, description="RabbitMQ's management console, linked from the pages")
+
+    @property
+    def database(self) -> str:
+        """The URL as SQLAlchemy wants it, with the driver named."""
+        url = self.database_url.get_secret_value() or f"sqlite:///{self.data_dir.absolute()}/posthaste.sqlite"
+        for prefix in ("postgresql://", "postgres://"):
+            if url.startswith(prefix):
+                return "postgresql+psycopg://" + url.removeprefix(prefix)
+        return url
