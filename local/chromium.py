@@ -1,0 +1,91 @@
+"""Finds a Chromium for the browser tests, or gets one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from local import debian
+from local.errors import Unavailable
+
+Say = Callable[[str], None]
+
+ADVICE = "No Chromium here and no way to get one by itself: install chromium, or set POSTHASTE_CHROMIUM."
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+_FIXED = (
+    "/usr/bin/chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+)
+_WRAPPER = """\
+#!/bin/sh
+# Runs the unpacked Chromium with its own libraries, fonts and configuration.
+export LD_LIBRARY_PATH="{libraries}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
+export FONTCONFIG_SYSROOT="{fonts}"
+exec "{root}/usr/lib/chromium/chromium" "$@"
+"""
+
+
+def find(say: Say = lambda _: None) -> Path:
+    """The path of an executable Chromium; raises ``Unavailable`` with advice."""
+    chosen = os.environ.get("POSTHASTE_CHROMIUM")
+    if chosen:
+        return Path(chosen)
+    for path in [*_FIXED, *(shutil.which(name) for name in _NAMES)]:
+        # Ubuntu's chromium-browser is a shell script that asks to install a snap.
+        if path and Path(path).is_file() and not _asks_for_snap(Path(path)):
+            return Path(path)
+    if not debian.is_debian():
+        raise Unavailable(ADVICE)
+    if os.geteuid() == 0:
+        installed = _install(say)
+        if installed is not None:
+            return installed
+    return _unpack(say)
+
+
+def _asks_for_snap(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b"snap install" in file.read(4000)
+
+
+def _install(say: Say) -> Path | None:
+    say("installing chromium with apt-get")
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for update_first in (False, True):
+        for command in ([["update"]] if update_first else []) + [
+            ["install", "-y", "--no-install-recommends", "chromium"]
+        ]:
+            done = subprocess.run(
+                ["apt-get", "-q", *command],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+            )
+        if done.returncode == 0 and Path("/usr/bin/chromium").is_file():
+            return Path("/usr/bin/chromium")
+    return None
+
+
+def _unpack(say: Say) -> Path:
+    try:
+        root = debian.unpacked("chromium", own="^chromium(-common)?$", say=say)
+    except Unavailable as error:
+        raise Unavailable(f"{ADVICE} (Tried: {error}.)") from error
+    if not (root / "usr/lib/chromium/chromium").is_file():
+        raise Unavailable(f"{ADVICE} (The package chromium of this system holds no program.)")
+    wrapper = root / "chromium"
+    if not wrapper.exists():
+        system_has_fonts = Path("/etc/fonts/fonts.conf").is_file()
+        text = _WRAPPER.format(
+            libraries=debian.library_path(root), root=root, fonts="" if system_has_fonts else root
+        )
+        temporary = wrapper.with_name(f"chromium.{os.getpid()}.new")
+        temporary.write_text(text)
+        temporary.chmod(0o755)
+        temporary.replace(wrapper)
+    return wrapper

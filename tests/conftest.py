@@ -1,0 +1,105 @@
+"""Real parts for the tests: RabbitMQ, PostgreSQL, SQLite, Chromium, found or installed by ``local``.
+
+Each is started once a session, by the first test that asks. Where a part cannot be had, the test is skipped
+with the reason; with ``CI=true`` it fails.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from local import chromium
+from local.errors import Unavailable
+from local.postgresql import Cluster
+from local.rabbitmq import Node
+from tests.support.databases import Template
+
+
+def _cannot_be_had(reason: Unavailable) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(str(reason), pytrace=False)
+    pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def say(pytestconfig: pytest.Config) -> Iterator[object]:
+    """Tells the terminal what takes long (downloads), past pytest's capturing."""
+    capture = pytestconfig.pluginmanager.get_plugin("capturemanager")
+
+    def tell(sentence: str) -> None:
+        with capture.global_and_fixture_disabled():  # type: ignore[union-attr]
+            print(f"\n{sentence}", flush=True)
+
+    yield tell
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory, say: object) -> Iterator[Node]:
+    """A private node. A test that stops or kills it must start it again."""
+    node = Node(tmp_path_factory.mktemp("rabbitmq"), say=say)  # type: ignore[arg-type]
+    try:
+        node.start()
+    except Unavailable as reason:
+        _cannot_be_had(reason)
+    yield node
+    node.kill()  # nothing of it is needed again, and an orderly stop takes five seconds
+
+
+@pytest.fixture
+def amqp_url(rabbitmq: Node) -> Iterator[str]:
+    """The URL of a fresh virtual host, deleted afterwards."""
+    vhost = f"test-{secrets.token_hex(6)}"
+    rabbitmq.start()
+    rabbitmq.management.create_vhost(vhost, rabbitmq.user)
+    yield rabbitmq.url_for(vhost)
+    rabbitmq.start()  # in case the test left it stopped
+    rabbitmq.management.delete_vhost(vhost)
+
+
+@pytest.fixture(scope="session")
+def postgresql(say: object) -> Iterator[Cluster]:
+    """A private cluster; ``url`` is its superuser's."""
+    cluster = Cluster(say=say)  # type: ignore[arg-type]
+    try:
+        cluster.start()
+    except Unavailable as reason:
+        _cannot_be_had(reason)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def database_template(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Template]:
+    """Migrated once for each kind of database, when first asked for."""
+    yield Template(tmp_path_factory.mktemp("databases"), lambda: request.getfixturevalue("postgresql"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(
+    request: pytest.FixtureRequest, database_template: Template, tmp_path: Path
+) -> Iterator[str]:
+    """A fresh, migrated, empty database of each kind."""
+    if request.param == "sqlite":
+        yield database_template.copy_sqlite(tmp_path / "posthaste.sqlite")
+        return
+    request.getfixturevalue("postgresql")  # skips if there is none
+    url = database_template.copy_postgresql()
+    yield url
+    database_template.drop_postgresql(url)
+
+
+@pytest.fixture(scope="session")
+def chromium_path(say: object) -> str:
+    """Path of an executable Chromium."""
+    try:
+        return str(chromium.find(say))  # type: ignore[arg-type]
+    except Unavailable as reason:
+        _cannot_be_had(reason)
