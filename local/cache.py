@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """``POSTHASTE_CACHE_DIR``, else ``posthaste`` in the user's cache folder; for root ``/var/cache/posthaste``.
+    """``POSTHASTE_CACHE_DIR``, else ``posthaste`` in the user's cache folder (root: in ``/var/cache``).
 
     Root's own home is closed to the unprivileged user that PostgreSQL insists on, hence the difference.
     """

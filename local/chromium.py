@@ -55,18 +55,20 @@ def _asks_for_snap(path: Path) -> bool:
 def _install(say: Say) -> Path | None:
     say("installing chromium with apt-get")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for update_first in (False, True):
-        for command in ([["update"]] if update_first else []) + [
-            ["install", "-y", "--no-install-recommends", "chromium"]
-        ]:
-            done = subprocess.run(
-                ["apt-get", "-q", *command],
+    install = ["install", "-y", "--no-install-recommends", "chromium"]
+    # Lists may be missing or too old: update them when it does not work without.
+    for steps in ([install], [["update"], install]):
+        codes = [
+            subprocess.run(
+                ["apt-get", "-q", *step],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=False,
-            )
-        if done.returncode == 0 and Path("/usr/bin/chromium").is_file():
+            ).returncode
+            for step in steps
+        ]
+        if codes[-1] == 0 and Path("/usr/bin/chromium").is_file():
             return Path("/usr/bin/chromium")
     return None
 

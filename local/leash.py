@@ -300,10 +300,10 @@ def _wrap(command: list[str], line_fd: int | None, grace: float, user: str | Non
         left = None if kill_at is None else max(0.0, kill_at - time.monotonic())
         ready, _, _ = select.select(watched, [], [], left)
         if wake_read in ready:
-            for number in os.read(wake_read, 512):
-                if number in FORWARDED:
+            for caught in os.read(wake_read, 512):
+                if caught in FORWARDED:
                     with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, number)
+                        os.kill(pid, caught)
         if line in ready:
             try:
                 said = line.recv(64)

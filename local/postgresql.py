@@ -39,9 +39,9 @@ max_wal_size = 256MB
 
 def find_programs(say: Say = lambda _: None) -> tuple[Path, dict[str, str]]:
     """The folder with ``initdb`` and ``postgres``, and the environment they need; raises ``Unavailable``."""
-    homes = [Path(path) for pattern in ("/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt")
-             for path in sorted(Path(pattern).glob("*"), key=_version, reverse=True)
-             if pattern == "/usr/lib/postgresql" or path.name.startswith("postgresql")]  # fmt: skip
+    homes = sorted(Path("/usr/lib/postgresql").glob("*"), key=_version, reverse=True)
+    for kegs in ("/opt/homebrew/opt", "/usr/local/opt"):
+        homes += sorted(Path(kegs).glob("postgresql*"), key=_version, reverse=True)
     for candidate in [home / "bin" for home in homes]:
         if (candidate / "initdb").is_file() and (candidate / "postgres").is_file():
             return candidate, {}
@@ -111,7 +111,13 @@ class Cluster:
         password_file.write_text(self._password)
         if user is not None:
             shutil.chown(password_file, user)
-        command = [programs / "initdb", "--pgdata", self._folder / "data", "--username", USER]
+        command: list[str | Path] = [
+            programs / "initdb",
+            "--pgdata",
+            self._folder / "data",
+            "--username",
+            USER,
+        ]
         command += ["--pwfile", password_file, "--auth", "scram-sha-256", "--no-sync"]
         command += ["--encoding", "UTF8", "--locale", "C"]
         log = self._folder / "initdb.log"
@@ -143,7 +149,7 @@ class Cluster:
                 stderr=subprocess.STDOUT,
                 user=user,
             )
-        ready = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        ready: list[str | Path] = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         deadline = time.monotonic() + 60.0
         while subprocess.run(ready, env=os.environ | environment, check=False).returncode != 0:
             if self._server.poll() is not None or time.monotonic() > deadline:
@@ -170,6 +176,4 @@ def _unprivileged_user() -> str | None:
             return pwd.getpwnam(name).pw_name
         except KeyError:
             continue
-    raise Unavailable(
-        "PostgreSQL refuses to run as root, and there is no user postgres or nobody to be instead"
-    )
+    raise Unavailable("PostgreSQL refuses to run as root, and there is no user postgres or nobody to drop to")

@@ -139,7 +139,8 @@ class Node:
         return path
 
     def _start_programs(self, programs: Programs) -> None:
-        assert programs.server is not None and programs.epmd is not None
+        assert programs.server is not None
+        assert programs.epmd is not None
         configuration = self._write_configuration("127.0.0.1", self.port, self.management_port)
         epmd_port = self._remembered.port("epmd_port")
         # Settings of another node in the environment would quietly become ours.
@@ -179,7 +180,7 @@ class Node:
         self._server = self._run([programs.server], environment)
 
     def _start_in_docker(self, docker: Path) -> None:
-        configuration = self._write_configuration("0.0.0.0", 5672, 15672)  # inside the container only
+        configuration = self._write_configuration("0.0.0.0", 5672, 15672)  # noqa: S104 inside the container only
         self._server = self._run(
             [
                 *(docker, "run", "--rm", "--name", self.name.partition("@")[0], "--hostname", "localhost"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,7 +28,7 @@ def _cannot_be_had(reason: Unavailable) -> NoReturn:
 
 
 @pytest.fixture(scope="session")
-def say(pytestconfig: pytest.Config) -> Iterator[object]:
+def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """Tells the terminal what takes long (downloads), past pytest's capturing."""
     capture = pytestconfig.pluginmanager.get_plugin("capturemanager")
 
@@ -36,13 +36,13 @@ def say(pytestconfig: pytest.Config) -> Iterator[object]:
         with capture.global_and_fixture_disabled():  # type: ignore[union-attr]
             print(f"\n{sentence}", flush=True)
 
-    yield tell
+    return tell
 
 
 @pytest.fixture(scope="session")
-def rabbitmq(tmp_path_factory: pytest.TempPathFactory, say: object) -> Iterator[Node]:
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory, say: Callable[[str], None]) -> Iterator[Node]:
     """A private node. A test that stops or kills it must start it again."""
-    node = Node(tmp_path_factory.mktemp("rabbitmq"), say=say)  # type: ignore[arg-type]
+    node = Node(tmp_path_factory.mktemp("rabbitmq"), say=say)
     try:
         node.start()
     except Unavailable as reason:
@@ -63,9 +63,9 @@ def amqp_url(rabbitmq: Node) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgresql(say: object) -> Iterator[Cluster]:
+def postgresql(say: Callable[[str], None]) -> Iterator[Cluster]:
     """A private cluster; ``url`` is its superuser's."""
-    cluster = Cluster(say=say)  # type: ignore[arg-type]
+    cluster = Cluster(say=say)
     try:
         cluster.start()
     except Unavailable as reason:
@@ -75,11 +75,9 @@ def postgresql(say: object) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def database_template(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Template]:
+def database_template(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Template:
     """Migrated once for each kind of database, when first asked for."""
-    yield Template(tmp_path_factory.mktemp("databases"), lambda: request.getfixturevalue("postgresql"))
+    return Template(tmp_path_factory.mktemp("databases"), lambda: request.getfixturevalue("postgresql"))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -97,9 +95,9 @@ def database_url(
 
 
 @pytest.fixture(scope="session")
-def chromium_path(say: object) -> str:
+def chromium_path(say: Callable[[str], None]) -> str:
     """Path of an executable Chromium."""
     try:
-        return str(chromium.find(say))  # type: ignore[arg-type]
+        return str(chromium.find(say))
     except Unavailable as reason:
         _cannot_be_had(reason)
