@@ -107,16 +107,13 @@ def _from_packages(say: Say) -> Programs:
 def _move_erlang(folder: Path, final: Path) -> None:
     """Debian's scripts ``erl`` and ``start`` name the folder they were built for; name the new one."""
     erlang = folder / "usr/lib/erlang"
-    scripts = [
-        path for pattern in ("bin/*", "erts-*/bin/*") for path in erlang.glob(pattern) if path.is_file()
-    ]
-    for script in scripts:
-        text = script.read_bytes()
-        if text.startswith(b"#!") and b"ROOTDIR=/usr/lib/erlang" in text:
-            moved = text.replace(
-                b"ROOTDIR=/usr/lib/erlang", b'ROOTDIR="%s/usr/lib/erlang"' % os.fsencode(final)
-            )
-            script.write_bytes(moved)
+    built_for = b"ROOTDIR=/usr/lib/erlang"
+    moved = b'ROOTDIR="%s/usr/lib/erlang"' % os.fsencode(final)
+    for script in [*erlang.glob("bin/*"), *erlang.glob("erts-*/bin/*")]:
+        if script.is_file() and not script.is_symlink():
+            text = script.read_bytes()
+            if text.startswith(b"#!") and built_for in text:
+                script.write_bytes(text.replace(built_for, moved))
 
 
 def _from_homebrew(say: Say) -> Programs:
@@ -135,21 +132,20 @@ def _from_docker(say: Say) -> Programs:
     docker = shutil.which("docker")
     if docker is None:
         raise Unavailable("no Docker")
-    try:
-        answer = subprocess.run(
-            [docker, "version", "--format", "{{.Server.Version}}"],
-            capture_output=True,
-            timeout=15,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        answer = None
-    if answer is None or answer.returncode != 0:
+    if not _succeeds(docker, "version", "--format", "{{.Server.Version}}"):
         raise Unavailable("no Docker engine answers")
-    if subprocess.run([docker, "image", "inspect", IMAGE], capture_output=True, check=False).returncode != 0:
+    if not _succeeds(docker, "image", "inspect", IMAGE):
         say(f"downloading the Docker image {IMAGE}")
-        if subprocess.run(
-            [docker, "pull", "--quiet", IMAGE], stdin=subprocess.DEVNULL, check=False
-        ).returncode:
+        if not _succeeds(docker, "pull", "--quiet", IMAGE, timeout=1800.0):
             raise Unavailable(f"docker pull {IMAGE} failed")
     return Programs(docker=Path(docker))
+
+
+def _succeeds(*command: str, timeout: float = 15.0) -> bool:
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0

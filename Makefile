@@ -1,0 +1,42 @@
+# Posthaste. `make` alone lists what there is.
+
+PYTHON ?=
+export PYTHON
+BIN = .venv/bin
+CODE = crm_api email_service shared local alembic tests tools
+COMPILE = uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format lock clean
+
+help: ## this list
+	@echo "make …"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## everything on this machine: installs what is missing, says where to go; Ctrl-C stops it
+	@tools/bootstrap run
+	@exec $(BIN)/python -m local run --with-parent
+
+test: ## all tests, with real parts (finds or installs RabbitMQ, PostgreSQL, Chromium)
+	@tools/bootstrap dev
+	@$(BIN)/python -m pytest
+
+check: ## lint, formatting, types, import contracts
+	@tools/bootstrap dev
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: ## rewrite the code as `make check` wants it
+	@tools/bootstrap dev
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+lock: ## pin requirements/*.txt anew from pyproject.toml, for every platform
+	$(COMPILE) pyproject.toml -o requirements/run.txt
+	$(COMPILE) --group dev pyproject.toml -o requirements/dev.txt
+
+clean: ## remove what was made here: .venv, caches (data in .run stays)
+	rm -rf .venv .venv.lock .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
