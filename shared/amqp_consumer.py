@@ -1,0 +1,276 @@
+"""Taking messages from queues; use it through shared.amqp."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from pika import BasicProperties
+from pika.exceptions import ChannelClosedByClient
+
+from shared import topology
+from shared.amqp_link import (
+    CLOSE_SECONDS,
+    FAILURES,
+    Channel,
+    Connection,
+    Link,
+    LinkDown,
+    declare_topology,
+    first_of,
+    give,
+    parse,
+)
+
+log = logging.getLogger("amqp")
+
+TROUBLE_PAUSE_SECONDS = 1  # between a callback that failed and the return of its delivery
+IDLE_SECONDS = 2  # no further message came: the queue has no more to give
+
+
+class Delivery:
+    """One message from a queue. ack and nack may come late or twice: a dead channel's tags died with it."""
+
+    __slots__ = ("_channel", "_settled", "_tag", "body", "properties", "queue", "redelivered", "routing_key")
+
+    def __init__(self, channel: Any, method: Any, properties: BasicProperties, body: bytes, queue: str) -> None:
+        self._channel, self._tag, self._settled = channel, method.delivery_tag, False
+        self.body, self.properties, self.queue = body, properties, queue
+        self.routing_key: str = method.routing_key
+        self.redelivered: bool = method.redelivered
+
+    @property
+    def settled(self) -> bool:
+        return self._settled
+
+    @property
+    def alive(self) -> bool:
+        """Whether an ack would still reach the broker's channel."""
+        return bool(self._channel.is_open)
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        return self.properties.headers or {}
+
+    def ack(self) -> None:
+        self._settle("basic_ack")
+
+    def nack(self, requeue: bool) -> None:
+        self._settle("basic_nack", requeue=requeue)
+
+    def _settle(self, verb: str, **arguments: Any) -> None:
+        if self._settled:
+            return
+        self._settled = True
+        if self._channel.is_open:  # else the broker has given it to somebody else already
+            getattr(self._channel, verb)(self._tag, **arguments)
+
+
+class Consumer:
+    """Consumes queues on a connection of its own; one channel a queue, one task a delivery.
+
+    `prefetch` is one number, or one for each queue by its name. With `control_key` it also hears mail.ctl
+    through an exclusive queue that lives as long as the connection.
+    """
+
+    def __init__(
+        self,
+        urls: list[str],
+        name: str,
+        queues: str | Sequence[str],
+        prefetch: int | Mapping[str, int],
+        on_delivery: Callable[[Delivery], Awaitable[None]],
+        *,
+        control_key: str | None = None,
+    ) -> None:
+        self._queues = [queues] if isinstance(queues, str) else list(queues)
+        self._prefetch, self._on_delivery, self._control_key = prefetch, on_delivery, control_key
+        self._link = Link(urls, name, self._use)
+        self._wanted, self._unwanted = asyncio.Event(), asyncio.Event()
+        self._wanted.set()
+        if control_key:
+            self._queues.append("")
+        self._consuming: set[str] = set()  # queues whose consumer is registered with the broker
+        self._all_up, self._all_down = asyncio.Event(), asyncio.Event()
+        self._all_down.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Returns at once; connects in the background."""
+        self._link.start()
+
+    @property
+    def connected(self) -> bool:
+        return self._all_up.is_set()
+
+    async def wait_connected(self) -> None:
+        await self._all_up.wait()
+
+    @property
+    def in_flight(self) -> int:
+        """Deliveries whose callback has not returned."""
+        return len(self._tasks)
+
+    async def stop_consuming(self) -> None:
+        """No new delivery reaches the callback; those under way go on and can still be acked."""
+        self._wanted.clear()
+        self._unwanted.set()
+        with contextlib.suppress(TimeoutError):  # a frozen broker does not answer; what it sends is nacked
+            await asyncio.wait_for(self._all_down.wait(), CLOSE_SECONDS)
+
+    def consume_again(self) -> None:
+        self._unwanted.clear()
+        self._wanted.set()
+
+    async def idle(self) -> None:
+        """Returns when no callback is running."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def close(self) -> None:
+        """Stops, cuts off callbacks that still run (their messages go back), says goodbye to the broker."""
+        await self.stop_consuming()
+        for task in self._tasks:
+            task.cancel()
+        await self.idle()
+        await self._link.close()
+
+    async def _use(self, connection: Connection) -> None:
+        servers = [asyncio.create_task(self._serve(connection, queue)) for queue in self._queues]
+        try:
+            await first_of(*servers, connection.closed)
+            for server in servers:
+                if server.done():
+                    server.result()
+            raise LinkDown(str(connection.closed.result()))
+        finally:
+            for server in servers:
+                server.cancel()
+            await asyncio.gather(*servers, return_exceptions=True)
+
+    async def _serve(self, connection: Connection, queue: str) -> None:
+        """Keeps one queue's consumer registered, on a new channel when the broker closed the old one."""
+        while True:
+            channel = await Channel.open(connection)
+            prefetch = self._prefetch if isinstance(self._prefetch, int) else self._prefetch.get(queue, 100)
+            await channel.do("basic_qos", prefetch_count=prefetch)
+            while not channel.closed.done():
+                await self._wanted.wait()
+                try:
+                    await self._consume(channel, queue)
+                except LinkDown:
+                    if connection.closed.done():
+                        raise
+                finally:
+                    self._mark(queue, up=False)
+            log.warning("channel closed", extra={"queue": queue or "control", "why": str(channel.closed.result())})
+            await asyncio.sleep(TROUBLE_PAUSE_SECONDS)
+
+    def _mark(self, queue: str, up: bool) -> None:
+        (self._consuming.add if up else self._consuming.discard)(queue)
+        (self._all_up.set if len(self._consuming) == len(self._queues) else self._all_up.clear)()
+        (self._all_down.clear if self._consuming else self._all_down.set)()
+
+    async def _consume(self, channel: Channel, queue: str) -> None:
+        """Returns when the consumer is gone: no longer wanted, or its queue was deleted under it."""
+        name = queue
+        if not queue:
+            # exclusive, so 4.3 takes it although it is transient; classic also where quorum is the default
+            declared = await channel.do(
+                "queue_declare", queue="", exclusive=True, arguments={"x-queue-type": "classic"}
+            )
+            name = declared.method.queue
+            await channel.do("queue_bind", queue=name, exchange=topology.CONTROL, routing_key=self._control_key)
+        cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        channel.raw.add_on_cancel_callback(lambda _: give(cancelled, None))
+
+        def on_message(raw: Any, method: Any, properties: BasicProperties, body: bytes) -> None:
+            delivery = Delivery(raw, method, properties, body, queue)
+            if self._unwanted.is_set():
+                delivery.nack(requeue=True)
+                return
+            task = asyncio.create_task(self._handle(delivery))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        answer = await channel.do("basic_consume", queue=name, on_message_callback=on_message)
+        self._mark(queue, up=True)
+        unwanted = asyncio.create_task(self._unwanted.wait())
+        try:
+            await first_of(cancelled, channel.closed, unwanted)
+        finally:
+            unwanted.cancel()
+        if cancelled.done() and not channel.closed.done():
+            log.warning("queue deleted under its consumer, declaring it again", extra={"queue": queue})
+            self._mark(queue, up=False)
+            await asyncio.sleep(TROUBLE_PAUSE_SECONDS)
+            await declare_topology(channel)
+        elif not channel.closed.done():
+            await channel.do("basic_cancel", consumer_tag=answer.method.consumer_tag)
+
+    async def _handle(self, delivery: Delivery) -> None:
+        try:
+            await self._on_delivery(delivery)
+        except asyncio.CancelledError:
+            delivery.nack(requeue=True)
+            raise
+        except Exception:
+            # out of here an exception would be lost; inside pika's callback it would close the connection
+            log.exception("a delivery failed, it goes back to its queue", extra={"queue": delivery.queue})
+            await asyncio.sleep(TROUBLE_PAUSE_SECONDS)
+            delivery.nack(requeue=True)
+
+
+async def remove_from_queue(urls: list[str], queue: str, keys: set[str]) -> set[str]:
+    """Takes the messages with these message_ids out of a queue and returns the ids that were there.
+
+    Takes as many messages as the queue held at the start, acks the wanted ones, returns the rest.
+    Raises LinkDown.
+    """
+    problem: Exception = LinkDown("no URL")
+    for url in urls:
+        try:
+            connection = await Connection.open(parse(url, "remove from queue"))
+            break
+        except FAILURES as failure:
+            problem = failure
+    else:
+        raise LinkDown(str(problem)) from problem
+    try:
+        return await _remove(connection, queue, keys)
+    finally:
+        await connection.close()
+
+
+async def _remove(connection: Connection, queue: str, keys: set[str]) -> set[str]:
+    channel = await Channel.open(connection)
+    declared = await channel.do("queue_declare", queue=queue, passive=True)
+    left: int = declared.method.message_count
+    if not left:
+        return set()
+    found: set[str] = set()
+    arrived: asyncio.Queue[tuple[int, str]] = asyncio.Queue()
+    await channel.do("basic_qos", prefetch_count=0)  # no limit: the count is 16 bits, the queue may be longer
+    await channel.do(
+        "basic_consume",
+        queue=queue,
+        on_message_callback=lambda _raw, method, properties, _body: arrived.put_nowait(
+            (method.delivery_tag, properties.message_id)
+        ),
+    )
+    while left:
+        try:
+            tag, message_id = await asyncio.wait_for(arrived.get(), IDLE_SECONDS)
+        except TimeoutError:  # somebody else has taken some meanwhile
+            break
+        left -= 1
+        if message_id in keys:
+            if channel.closed.done():
+                break
+            channel.raw.basic_ack(tag)
+            found.add(message_id)
+    await channel.close()  # returns what was not acked, and says that the acks have arrived
+    if not channel.closed.done() or not isinstance(channel.closed.result(), ChannelClosedByClient):
+        raise LinkDown("the link was lost before the queue had given the messages away")
+    return found
