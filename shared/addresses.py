@@ -21,9 +21,7 @@ def clean_address(text: str) -> str:
     """The address with its domain in lower case; raises BadAddress. Nothing is looked up in the DNS."""
     try:
         # reserved domains (example.com, .test) are where the sandbox and every trial go
-        found = validate_email(
-            text.strip(), check_deliverability=False, test_environment=True, allow_smtputf8=True
-        )
+        found = validate_email(text.strip(), check_deliverability=False, test_environment=True, allow_smtputf8=True)
     except EmailNotValidError as problem:
         if "@" not in text:
             raise BadAddress("Write the whole address, like ida@example.com.") from problem

@@ -29,9 +29,7 @@ class MissingField(FieldError):
 
     def __init__(self, name: str, known: bool) -> None:
         self.name, self.known = name, known
-        super().__init__(
-            f"The field {name} is empty." if known else f"There is no field called {name}."
-        )
+        super().__init__(f"The field {name} is empty." if known else f"There is no field called {name}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +66,7 @@ class Template:
 
     def fill(self, values: Mapping[str, str], escape: Callable[[str], str] = str) -> str:
         """The text with every field replaced; `escape` is applied to values only. Raises MissingField."""
-        return "".join(
-            part if isinstance(part, str) else escape(value_of(part, values)) for part in self.parts
-        )
+        return "".join(part if isinstance(part, str) else escape(value_of(part, values)) for part in self.parts)
 
 
 def value_of(field: Field, values: Mapping[str, str]) -> str:

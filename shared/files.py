@@ -21,6 +21,10 @@ class FileDamaged(FileStoreError):
     """The stored bytes no longer have the hash they are stored under."""
 
 
+def hash_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 class FileStore:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -30,7 +34,7 @@ class FileStore:
 
     def put(self, content: bytes) -> str:
         """Stores the bytes durably before it returns their hash; the same bytes twice cost one file."""
-        sha256 = hashlib.sha256(content).hexdigest()
+        sha256 = hash_of(content)
         path = self.path(sha256)
         if path.exists():
             return sha256
@@ -39,7 +43,7 @@ class FileStore:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(file.name, path)
+        Path(file.name).replace(path)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -53,6 +57,6 @@ class FileStore:
             content = self.path(sha256).read_bytes()
         except FileNotFoundError as problem:
             raise FileMissing(f"no file {sha256}") from problem
-        if hashlib.sha256(content).hexdigest() != sha256:
+        if hash_of(content) != sha256:
             raise FileDamaged(f"file {sha256} is damaged")
         return content

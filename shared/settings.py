@@ -52,7 +52,7 @@ class PosthasteSettings(BaseSettings):
         return [url.strip() for url in self.amqp_url.split(",") if url.strip()]
 
     @classmethod
-    def settings_customise_sources(cls, settings_cls: Any, **sources: Any) -> Any:
+    def settings_customise_sources(cls, settings_cls: Any, **sources: Any) -> Any:  # type: ignore[override]
         return sources["init_settings"], sources["env_settings"], _FromFiles(settings_cls)
 
 

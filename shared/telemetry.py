@@ -17,7 +17,7 @@ def _extras(record: logging.LogRecord) -> dict[str, object]:
 
 
 class _Text(logging.Formatter):
-    converter = time.gmtime
+    converter = time.gmtime  # type: ignore[assignment]
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
@@ -47,7 +47,9 @@ def set_up_logging(settings: PosthasteSettings) -> None:
         else _Text("%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
     )
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
-    logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs every lost connection as an error; shared.amqp says it once
+    logging.getLogger("pika").setLevel(
+        logging.CRITICAL
+    )  # it logs every lost connection as an error; shared.amqp says it once
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd
 

@@ -23,9 +23,7 @@ class Message(SQLModel, table=True):
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
-    clicked_at: datetime = Field(
-        default_factory=now, sa_type=UtcDateTime, description="when the request came in"
-    )
+    clicked_at: datetime = Field(default_factory=now, sa_type=UtcDateTime, description="when the request came in")
     author_id: UUID | None = Field(default=None, foreign_key="crm_user.id")
     author: str = Field(description="who sent it, as named then")
     via: str = Field(description="page or api")
@@ -119,12 +117,8 @@ class Delivery(SQLModel, table=True):
         sa_type=UtcDateTime,
         description="set while, or when perhaps, it is with the broker unconfirmed",
     )
-    queued_at: datetime | None = Field(
-        default=None, sa_type=UtcDateTime, description="confirmed by the broker"
-    )
-    next_at: datetime | None = Field(
-        default=None, sa_type=UtcDateTime, description="when it tries again by itself"
-    )
+    queued_at: datetime | None = Field(default=None, sa_type=UtcDateTime, description="confirmed by the broker")
+    next_at: datetime | None = Field(default=None, sa_type=UtcDateTime, description="when it tries again by itself")
     done_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     reason: str | None = Field(default=None, description="of the newest outcome, for a person")
     code: int | None = None

@@ -1,0 +1,227 @@
+"""/api/v1/messages, /api/v1/deliveries, /api/v1/files."""
+
+import asyncio
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Form, Header, Query, Response, UploadFile
+from pydantic import StringConstraints
+from sqlmodel import Session
+
+from crm_api.auth.deps import SignedIn
+from crm_api.changes import EVERYTHING, Subscription
+from crm_api.deps import DatabaseDep, FeedDep, FilesDep, SettingsDep
+from crm_api.errors import Invalid
+from crm_api.messages import actions, service, timeline
+from crm_api.messages.idempotency import once
+from crm_api.messages.models import Delivery, Message
+from crm_api.messages.schemas import (
+    AttachmentOut,
+    Counts,
+    DeliveryDetail,
+    DeliveryOut,
+    FileOut,
+    MessageDetail,
+    MessageDraft,
+    MessageOut,
+    RetryDraft,
+    StepOut,
+)
+from crm_api.messages.states import State
+from crm_api.paging import Page
+from shared.clock import now
+
+router = APIRouter(prefix="/api/v1", tags=["messages"])
+
+PROBLEM: dict[str, Any] = {"description": "Problem document (RFC 9457)", "content": {"application/problem+json": {}}}
+PROBLEMS: dict[int | str, dict[str, Any]] = dict.fromkeys((401, 404, 409, 413, 422), PROBLEM)
+MAX_WAIT_SECONDS = 60
+MOST_DELIVERIES = 1000
+
+Limit = Annotated[int, Query(ge=1, le=200)]
+Cursor = Annotated[str | None, Query(description="`next` of the page before")]
+States = Annotated[str | None, Query(description="one or several, separated by commas", examples=["failed,unknown"])]
+Key = Annotated[str | None, Header(description="same key and body: same answer, nothing sent again")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+@router.post("/messages", status_code=202, response_model=MessageDetail, responses=PROBLEMS)
+def create_message(
+    draft: MessageDraft,
+    signed_in: SignedIn,
+    database: DatabaseDep,
+    files: FilesDep,
+    settings: SettingsDep,
+    idempotency_key: Key = None,
+) -> Response:
+    """Takes a message in. 202 means it is committed: it is sent, or a person sees it fail."""
+    clicked_at = now()
+
+    def work(session: Session) -> tuple[UUID, str]:
+        message = service.create(session, files, settings, draft, signed_in, clicked_at)
+        return message.id, detail_of(session, message).model_dump_json()
+
+    body = draft.model_dump_json().encode()
+    answer = once(database, signed_in.scope, idempotency_key, body, work)
+    headers = {"Location": f"/api/v1/messages/{answer.message_id}"}
+    if answer.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return Response(answer.body, 202, headers, "application/json")
+
+
+@router.get("/messages", responses=PROBLEMS)
+def list_messages(
+    signed_in: SignedIn,
+    database: DatabaseDep,
+    state: States = None,
+    q: Annotated[str | None, Query(description="in the subject, or the beginning of an address")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[MessageOut]:
+    """Newest first."""
+    check_states(state)
+    with database.read() as session:
+        rows, following = service.list_page(session, state=state, query=q, cursor=cursor, limit=limit)
+        return Page(items=[out_of(row) for row in rows], next=following)
+
+
+@router.get("/messages/{message_id}", responses=PROBLEMS)
+async def get_message(
+    message_id: UUID,
+    signed_in: SignedIn,
+    database: DatabaseDep,
+    feed: FeedDep,
+    wait: Annotated[int, Query(ge=0, le=MAX_WAIT_SECONDS, description="seconds to wait until it is done")] = 0,
+) -> MessageDetail:
+    """With `wait`: answers as soon as no delivery is open any more, at the latest after that time."""
+
+    def look() -> MessageDetail:
+        with database.read() as session:
+            return detail_of(session, service.get(session, message_id))
+
+    deadline = asyncio.get_running_loop().time() + wait
+    with feed.subscribe() as changes:
+        while True:
+            found = await asyncio.to_thread(look)
+            left = deadline - asyncio.get_running_loop().time()
+            if found.done_at or left <= 0:
+                return found
+            await _next_change(changes, f"message:{message_id}", left)
+
+
+async def _next_change(changes: Subscription, topic: str, seconds: float) -> None:
+    deadline = asyncio.get_running_loop().time() + seconds
+    while (left := deadline - asyncio.get_running_loop().time()) > 0:
+        if (await changes.next(left)) & {topic, EVERYTHING}:
+            return
+
+
+@router.post("/messages/{message_id}/cancel", responses=PROBLEMS)
+def cancel_message(message_id: UUID, signed_in: SignedIn, database: DatabaseDep) -> MessageDetail:
+    """Cancels every delivery that has not left yet; 409 if none is left."""
+    with database.write() as session:
+        actions.cancel_message(session, message_id, signed_in)
+        return detail_of(session, service.get(session, message_id))
+
+
+@router.get("/deliveries", responses=PROBLEMS)
+def list_deliveries(
+    signed_in: SignedIn,
+    database: DatabaseDep,
+    message_id: UUID | None = None,
+    customer_id: UUID | None = None,
+    state: States = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[DeliveryOut]:
+    """In the order they were written."""
+    check_states(state)
+    with database.read() as session:
+        rows, following = service.deliveries(
+            session, message_id, customer_id=customer_id, state=state, cursor=cursor, limit=limit
+        )
+        return Page(items=[DeliveryOut.model_validate(row) for row in rows], next=following)
+
+
+@router.get("/deliveries/{delivery_id}", responses=PROBLEMS)
+def get_delivery(delivery_id: UUID, signed_in: SignedIn, database: DatabaseDep) -> DeliveryDetail:
+    """With every hop and every line of the SMTP conversations."""
+    with database.read() as session:
+        return _delivery_detail(session, service.get_delivery(session, delivery_id))
+
+
+@router.post("/deliveries/{delivery_id}/cancel", responses=PROBLEMS)
+def cancel_delivery(delivery_id: UUID, signed_in: SignedIn, database: DatabaseDep) -> DeliveryDetail:
+    """Only while it is pending; 409 afterwards."""
+    with database.write() as session:
+        return _delivery_detail(session, actions.cancel(session, delivery_id, signed_in))
+
+
+@router.post("/deliveries/{delivery_id}/retry", responses=PROBLEMS)
+def retry_delivery(
+    delivery_id: UUID,
+    signed_in: SignedIn,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    draft: RetryDraft | None = None,
+) -> DeliveryDetail:
+    """Sends a failed, unknown, suppressed or bounced one again and takes it out of mail.dead.v1."""
+    with database.write() as session:
+        address = draft.address if draft else None
+        return _delivery_detail(session, actions.retry(session, settings, delivery_id, signed_in, address))
+
+
+@router.post("/deliveries/{delivery_id}/discard", responses=PROBLEMS)
+def discard_delivery(delivery_id: UUID, signed_in: SignedIn, database: DatabaseDep) -> DeliveryDetail:
+    """Lets a failed or unknown one be and takes it out of mail.dead.v1."""
+    with database.write() as session:
+        return _delivery_detail(session, actions.discard(session, delivery_id, signed_in))
+
+
+@router.post("/files", status_code=201, responses=PROBLEMS)
+def upload_file(
+    file: UploadFile,
+    signed_in: SignedIn,
+    database: DatabaseDep,
+    files: FilesDep,
+    settings: SettingsDep,
+    sha256: Annotated[Sha256 | None, Form(description="checked if given")] = None,
+) -> FileOut:
+    """Stores an attachment; a message names it by its hash."""
+    content = file.file.read(settings.max_attachment_bytes + 1)
+    with database.write() as session:
+        stored = service.store_file(session, files, settings, content, file.filename or "", file.content_type, sha256)
+        return FileOut.model_validate(stored)
+
+
+def check_states(state: str | None) -> None:
+    if state and (wrong := set(state.split(",")) - set(State)):
+        raise Invalid.field("state", f"There is no state {', '.join(sorted(wrong))}. Take: {', '.join(State)}.")
+
+
+def out_of(message: Message) -> MessageOut:
+    return MessageOut.model_validate(_members(message))
+
+
+def _members(message: Message) -> dict[str, object]:
+    row = message.model_dump()
+    return row | {"counts": Counts.model_validate(row)}
+
+
+def detail_of(session: Session, message: Message) -> MessageDetail:
+    rows, _ = service.deliveries(session, message.id, limit=MOST_DELIVERIES)
+    return MessageDetail.model_validate(
+        _members(message)
+        | {
+            "attachments": [AttachmentOut.model_validate(row) for row in service.attachments(session, message.id)],
+            "deliveries": [DeliveryOut.model_validate(row) for row in rows],
+        }
+    )
+
+
+def _delivery_detail(session: Session, delivery: Delivery) -> DeliveryDetail:
+    session.flush()
+    steps = timeline.steps(session, delivery, service.get(session, delivery.message_id))
+    return DeliveryDetail.model_validate(
+        delivery.model_dump() | {"timeline": [StepOut.model_validate(step) for step in steps]}
+    )

@@ -1,0 +1,107 @@
+"""Attachments: stored once by their hash, checked before a message may name them."""
+
+import base64
+import binascii
+import mimetypes
+from uuid import UUID
+
+from sqlmodel import Session
+
+from crm_api.errors import FieldProblem, Invalid, TooLarge
+from crm_api.messages.models import MessageAttachment, StoredFile
+from crm_api.messages.schemas import AttachmentDraft
+from crm_api.settings import CrmSettings
+from shared.addresses import BadHeader, check_header
+from shared.files import FileStore, hash_of
+
+_NOT_IN_A_NAME = set('/\\:*?"<>|') | {chr(code) for code in range(32)} | {"\x7f"}
+
+
+def store_file(
+    session: Session,
+    files: FileStore,
+    settings: CrmSettings,
+    content: bytes,
+    filename: str,
+    content_type: str | None = None,
+    sha256: str | None = None,
+    field: str = "file",
+) -> StoredFile:
+    """Keeps the bytes and the row that names them. sha256: what the sender says it is, checked."""
+    if not content:
+        raise Invalid.field(field, f"{filename} is empty.")
+    if len(content) > settings.max_attachment_bytes:
+        limit = f"{filename} is too large: an attachment has at most {settings.max_attachment_bytes:,} bytes."
+        raise TooLarge(limit, FieldProblem(field, limit))
+    check_filename(filename, field)
+    if sha256 and sha256 != hash_of(content):
+        raise Invalid.field(field, f"{filename} does not match its hash: it was changed or cut on its way.")
+    stored = session.get(StoredFile, hash_of(content))
+    if stored is None:
+        kind = content_type or mimetypes.guess_type(filename)[0] or "application/octet-stream"
+        stored = StoredFile(sha256=files.put(content), size=len(content), content_type=_clean_type(kind))
+        session.merge(stored)
+    return stored
+
+
+def attach(
+    session: Session, files: FileStore, settings: CrmSettings, message_id: UUID, drafts: list[AttachmentDraft]
+) -> list[MessageAttachment]:
+    """The rows to add; raises Invalid or TooLarge naming attachments[n]."""
+    rows = []
+    for position, draft in enumerate(drafts):
+        where = f"attachments[{position}]"
+        check_filename(draft.filename, f"{where}.filename")
+        if draft.content is not None:
+            content = _decode(draft.content, where)
+            stored = store_file(
+                session, files, settings, content, draft.filename, draft.content_type, draft.sha256, where
+            )
+        else:
+            found = session.get(StoredFile, draft.sha256) if draft.sha256 else None
+            if found is None:
+                what = (
+                    "Give content, or the sha256 of a file that was uploaded."
+                    if not draft.sha256
+                    else (f"No file with this hash was uploaded ({draft.filename}).")
+                )
+                raise Invalid.field(where, what)
+            stored = found
+        rows.append(
+            MessageAttachment(
+                message_id=message_id,
+                position=position,
+                sha256=stored.sha256,
+                filename=draft.filename,
+                content_type=_clean_type(draft.content_type or stored.content_type),
+                size=stored.size,
+            )
+        )
+    if (total := sum(row.size for row in rows)) > settings.max_attachments_bytes:
+        limit = f"All attachments together are {total:,} bytes; at most {settings.max_attachments_bytes:,}."
+        raise TooLarge(limit, FieldProblem("attachments", limit))
+    return rows
+
+
+def check_filename(filename: str, field: str) -> None:
+    if not filename.strip() or len(filename) > 200 or _NOT_IN_A_NAME & set(filename):
+        raise Invalid.field(field, 'A file name has 1 to 200 characters and none of / \\ : * ? " < > |.')
+
+
+def _decode(content: str, where: str) -> bytes:
+    try:
+        return base64.b64decode(content, validate=True)
+    except (binascii.Error, ValueError) as problem:
+        raise Invalid.field(f"{where}.content", "This is not base64.") from problem
+
+
+def _clean_type(kind: str) -> str:
+    """type/subtype only; anything odd becomes bytes without a type."""
+    try:
+        plain = check_header(kind).split(";")[0].strip().lower()
+    except BadHeader:
+        plain = ""
+    major, _, minor = plain.partition("/")
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789!#$&^_.+-"
+    good = major and minor and all(character in letters for character in major + minor)
+    return plain if good and major not in ("multipart", "message") else "application/octet-stream"
