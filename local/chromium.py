@@ -83,9 +83,7 @@ def _unpack(say: Say) -> Path:
     wrapper = root / "chromium"
     if not wrapper.exists():
         system_has_fonts = Path("/etc/fonts/fonts.conf").is_file()
-        text = _WRAPPER.format(
-            libraries=debian.library_path(root), root=root, fonts="" if system_has_fonts else root
-        )
+        text = _WRAPPER.format(libraries=debian.library_path(root), root=root, fonts="" if system_has_fonts else root)
         temporary = wrapper.with_name(f"chromium.{os.getpid()}.new")
         temporary.write_text(text)
         temporary.chmod(0o755)

@@ -131,9 +131,7 @@ class Node:
         path = self.folder / "rabbitmq.conf"
         path.touch(mode=0o600)
         path.write_text(
-            _CONFIGURATION.format(
-                host=host, amqp=amqp, management=management, user=self.user, password=self.password
-            )
+            _CONFIGURATION.format(host=host, amqp=amqp, management=management, user=self.user, password=self.password)
         )
         (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
         return path

@@ -143,9 +143,7 @@ def _from_docker(say: Say) -> Programs:
 
 def _succeeds(*command: str, timeout: float = 15.0) -> bool:
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False
-        )
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0

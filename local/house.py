@@ -1,0 +1,127 @@
+"""One data directory and what is decided for it: who holds it, its ports, its secrets, its settings."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+from local import ports
+from local.errors import LocalError
+from local.rabbitmq import Node
+from local.remembered import Remembered
+
+PREFIX = "POSTHASTE_"
+ADMIN_EMAIL = "admin@posthaste.example"
+
+
+def given(name: str) -> str | None:
+    """A setting from the environment, or from the file that NAME_FILE points to; None when there is none."""
+    value = os.environ.get(PREFIX + name)
+    if value:
+        return value
+    file = os.environ.get(f"{PREFIX}{name}_FILE")
+    if not file:
+        return None
+    try:
+        return Path(file).read_text().strip()
+    except OSError as error:
+        raise LocalError(f"{PREFIX}{name}_FILE: {error}") from error
+
+
+class House:
+    """The data directory, held by this process alone."""
+
+    def __init__(self) -> None:
+        self.folder = Path(given("DATA_DIR") or ".run").absolute()
+        self.host = given("HOST") or "127.0.0.1"
+        self.port = _port("PORT", 8000)
+        self._lock = self._hold()
+        self._remembered = Remembered(self.folder / "local.json")
+        if not ports.is_free(self.port, self.host):
+            raise LocalError(
+                f"Port {self.port} is taken by another program. Choose a free one: "
+                f"{PREFIX}PORT={self.port + 1} make run"
+            )
+        self.sandbox_port = _port("SANDBOX_SMTP_PORT", 0) or self._remembered.port("sandbox_smtp_port")
+        self.first_start = "started_before" not in self._remembered
+        self.admin_email = given("ADMIN_EMAIL") or ADMIN_EMAIL
+        self.admin_password = given("ADMIN_PASSWORD") or self._remembered.secret("admin_password")
+        self.amqp_url = given("AMQP_URL")
+        self.smtp_url = given("SMTP_URL")
+
+    def _hold(self) -> IO[str]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = (self.folder / "lock").open("a")
+        except OSError as error:
+            raise LocalError(f"The data directory cannot be used: {error}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise LocalError(
+                f"Posthaste already runs with the data directory {self.folder}. Stop it, or give this one "
+                f"its own: {PREFIX}DATA_DIR=.run2 {PREFIX}PORT={self.port + 1} make run"
+            ) from None
+        return lock
+
+    @property
+    def url(self) -> str:
+        shown = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
+        return f"http://[{shown}]:{self.port}" if ":" in shown else f"http://{shown}:{self.port}"
+
+    @property
+    def secrets_file(self) -> Path:
+        return self._remembered.path
+
+    def log(self, name: str) -> Path:
+        return self.folder / "log" / f"{name}.log"
+
+    def ready_file(self, name: str) -> Path:
+        return self.folder / "ready" / name
+
+    def filled(self) -> None:
+        """The first-start data are in: from now on samples are not put in again."""
+        self._remembered.put("started_before", True)
+        self.first_start = False
+
+    def environment(self, node: Node | None) -> dict[str, str]:
+        """What every part gets to know."""
+        settings = {
+            "DATA_DIR": str(self.folder),
+            "HOST": self.host,
+            "PORT": str(self.port),
+            "SANDBOX_SMTP_PORT": str(self.sandbox_port),
+            "ADMIN_EMAIL": self.admin_email,
+        }
+        if node is not None:
+            settings |= {"AMQP_URL": node.amqp_url, "CONSOLE_URL": node.management_url}
+        named = {PREFIX + name: value for name, value in settings.items()}
+        return os.environ | {"PYTHONUNBUFFERED": "1"} | named
+
+    def first_start_environment(self) -> dict[str, str]:
+        """What only the migration needs: the first password, and whether to put samples in."""
+        samples = given("SAMPLES") or ("1" if self.first_start else "0")
+        return {PREFIX + "ADMIN_PASSWORD": self.admin_password, PREFIX + "SAMPLES": samples}
+
+
+def without_secrets(url: str) -> str:
+    """A URL, or several with commas, as it may be shown."""
+    shown = []
+    for one in url.split(","):
+        parts = urlsplit(one.strip())
+        host = parts.netloc.rpartition("@")[2]
+        shown.append(f"{parts.scheme}://{host}{parts.path}")
+    return ", ".join(shown)
+
+
+def _port(name: str, default: int) -> int:
+    text = given(name)
+    if text is None:
+        return default
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise LocalError(f"{PREFIX}{name} is {text!r}; it must be a port number from 1 to 65535.")
+    return int(text)
