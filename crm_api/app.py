@@ -9,6 +9,8 @@ from crm_api.changes import ChangeFeed
 from crm_api.db import Database
 from crm_api.errors import install_error_handlers
 from crm_api.settings import CrmSettings
+from crm_api.web.pages import router as web_router
+from crm_api.web.security import SecurityHeaders
 from shared.files import FileStore
 
 DESCRIPTION = """
@@ -34,4 +36,6 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.state.feed = feed
     app.state.files = FileStore(settings.files_dir)
     install_error_handlers(app)
+    app.add_middleware(SecurityHeaders)
+    app.include_router(web_router)
     return app

@@ -89,12 +89,14 @@ class ChangeFeed:
         self._url = url
         self._subscriptions: set[Subscription] = set()
         self._task: asyncio.Task[None] | None = None
+        self.closed = False
 
     async def start(self) -> None:
         listen = self._listen_sqlite if self._url.startswith("sqlite") else self._listen_postgresql
         self._task = asyncio.create_task(self._keep(listen), name="changes")
 
     async def close(self) -> None:
+        self.closed = True
         if self._task:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -1,0 +1,46 @@
+"""What a person sees when something cannot be done."""
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from crm_api.web.templates import is_htmx, render, render_part
+from crm_api.web.toasts import Toast
+
+if TYPE_CHECKING:
+    from crm_api.errors import Problem
+
+HEADINGS = {
+    401: "Sign in first",
+    403: "This is not for you",
+    404: "There is no such page",
+    405: "That cannot be done here",
+    409: "That cannot be done now",
+    413: "That is too large",
+    422: "Something does not fit",
+}
+
+
+def problem_page(request: Request, problem: "Problem") -> Response:
+    """401 leads to the sign-in page; a button's failure is a toast on the page it was pressed on; else a page."""
+    if problem.status == 401:
+        return _to_sign_in(request)
+    heading = HEADINGS.get(problem.status, "Something went wrong")
+    if is_htmx(request):
+        toast = Toast(heading, problem.detail, trouble=True)
+        response = render_part(request, "parts/toast_only.html", status=problem.status, toast=toast)
+        response.headers["HX-Reswap"] = "none"  # what is on the page stays; the toast is a partial of its own
+        return response
+    return render(request, "problem.html", status=problem.status, heading=heading, problem=problem)
+
+
+def _to_sign_in(request: Request) -> Response:
+    if not is_htmx(request):
+        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        wish = f"?next={quote(here)}" if request.method == "GET" and here != "/" else ""
+        return RedirectResponse(f"/sign-in{wish}", 303)
+    page = urlsplit(request.headers.get("HX-Current-URL", ""))
+    here = page.path + (f"?{page.query}" if page.query else "")
+    return Response(status_code=401, headers={"HX-Redirect": f"/sign-in?next={quote(here)}"})
