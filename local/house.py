@@ -39,12 +39,19 @@ class House:
         self.host = given("HOST") or "127.0.0.1"
         self.port = _port("PORT", 8000)
         self._lock = self._hold()
-        self._remembered = Remembered(self.folder / "local.json")
+        try:
+            self._decide()
+        except BaseException:
+            self.release()
+            raise
+
+    def _decide(self) -> None:
         if not ports.is_free(self.port, self.host):
             raise LocalError(
                 f"Port {self.port} is taken by another program. Choose a free one: "
                 f"{PREFIX}PORT={self.port + 1} make run"
             )
+        self._remembered = Remembered(self.folder / "local.json")
         self.sandbox_port = _port("SANDBOX_SMTP_PORT", 0) or self._remembered.port("sandbox_smtp_port")
         self.first_start = "started_before" not in self._remembered
         self.admin_email = given("ADMIN_EMAIL") or ADMIN_EMAIL
@@ -67,6 +74,10 @@ class House:
                 f"its own: {PREFIX}DATA_DIR=.run2 {PREFIX}PORT={self.port + 1} make run"
             ) from None
         return lock
+
+    def release(self) -> None:
+        """Let another process have the data directory; the end of this one does it too."""
+        self._lock.close()
 
     @property
     def url(self) -> str:

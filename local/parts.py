@@ -53,6 +53,7 @@ class Part:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
             self.log.replace(self.log.with_suffix(".1.log"))
+        self.log.touch(mode=0o600)
         self._again_at = None
         self._started_at = time.monotonic()
         self._process = leash.start(

@@ -1,0 +1,96 @@
+"""A data directory: held once, remembered, never shared by accident."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from local.errors import LocalError
+from local.house import House, without_secrets
+from tests.support.ports import free_port
+
+MakeHouse = Callable[..., House]
+
+
+@pytest.fixture
+def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeHouse]:
+    """Makes houses from settings in the environment, and releases them at the end."""
+    for name in [name for name in os.environ if name.startswith("POSTHASTE_")]:
+        monkeypatch.delenv(name)
+    made: list[House] = []
+
+    def make(folder: Path, **settings: str) -> House:
+        for name, value in {"DATA_DIR": str(folder), "PORT": str(free_port()), **settings}.items():
+            monkeypatch.setenv(f"POSTHASTE_{name}", value)
+        made.append(House())
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.release()
+
+
+def test_two_side_by_side_share_nothing(house: MakeHouse, tmp_path: Path) -> None:
+    one = house(tmp_path / "one")
+    two = house(tmp_path / "two")
+    for fact in ("folder", "port", "sandbox_port", "admin_password", "url", "secrets_file"):
+        assert getattr(one, fact) != getattr(two, fact)
+    mine, others = one.environment(None), two.environment(None)
+    shared = {name for name in mine if name.startswith("POSTHASTE_") and mine[name] == others[name]}
+    assert shared == {"POSTHASTE_HOST", "POSTHASTE_ADMIN_EMAIL"}
+
+
+def test_the_second_start_remembers_the_first(house: MakeHouse, tmp_path: Path) -> None:
+    first = house(tmp_path)
+    assert first.first_start
+    assert first.first_start_environment()["POSTHASTE_SAMPLES"] == "1"
+    first.filled()
+    first.release()
+    second = house(tmp_path)
+    assert not second.first_start
+    assert second.first_start_environment()["POSTHASTE_SAMPLES"] == "0"
+    assert (second.sandbox_port, second.admin_password) == (first.sandbox_port, first.admin_password)
+    assert second.secrets_file.stat().st_mode & 0o077 == 0
+    assert json.loads(second.secrets_file.read_text())["admin_password"] == second.admin_password
+
+
+def test_a_data_directory_is_held_by_one_only(house: MakeHouse, tmp_path: Path) -> None:
+    held = house(tmp_path)
+    with pytest.raises(LocalError, match="already runs with the data directory"):
+        house(tmp_path)
+    held.release()
+    house(tmp_path)
+
+
+def test_a_taken_port_is_named(house: MakeHouse, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with pytest.raises(LocalError, match=f"Port {port} is taken"):
+            house(tmp_path, PORT=port)
+
+
+@pytest.mark.parametrize("wrong", ["eighty", "0", "65536", "-1"])
+def test_a_port_that_is_none(house: MakeHouse, tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(LocalError, match="POSTHASTE_PORT"):
+        house(tmp_path, PORT=wrong)
+
+
+def test_secrets_may_come_from_files(house: MakeHouse, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("amqp://user:word@broker.example/\n")
+    found = house(tmp_path / "data", AMQP_URL_FILE=str(secret))
+    assert found.amqp_url == "amqp://user:word@broker.example/"
+    found.release()
+    with pytest.raises(LocalError, match="POSTHASTE_AMQP_URL_FILE"):
+        house(tmp_path / "data", AMQP_URL_FILE=str(tmp_path / "missing"))
+
+
+def test_passwords_in_urls_are_not_shown() -> None:
+    shown = without_secrets("amqp://me:hunter2@one.example:5672/v, amqps://me:hunter2@two.example/v")
+    assert shown == "amqp://one.example:5672/v, amqps://two.example/v"
+    assert without_secrets("smtp://a%40b:pass@mail.example:587?tls=starttls") == "smtp://mail.example:587"
