@@ -1,0 +1,160 @@
+"""What the mail room reports becomes the state of deliveries. Repeated, late and shuffled events change nothing."""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session
+
+from crm_api.changes import announce
+from crm_api.messages.counts import Move, count_moves
+from crm_api.messages.models import Attempt, Delivery, Suppression
+from crm_api.messages.states import OPEN, State, after_outcome
+from shared.contracts import AttemptStarted, Outcome
+
+log = logging.getLogger("outcomes")
+
+_deliveries: Table = Delivery.__table__  # type: ignore[attr-defined]
+_NEWEST = ("reason", "code", "enhanced", "reply", "server", "queue_id", "next_at")
+_UPDATE = (
+    update(_deliveries)
+    .where(_deliveries.c.id == bindparam("delivery"))
+    .values(
+        {name: bindparam(f"new_{name}") for name in ("state", "attempt", "done_at", *_NEWEST)} | {"claimed_until": None}
+    )
+)
+
+
+@dataclass(slots=True)
+class _Now:
+    """A delivery as it is at this point of the batch."""
+
+    message: UUID
+    customer: UUID | None
+    address: str
+    state: State
+    generation: int
+    attempt: int
+
+
+def apply(session: Session, outcomes: list[Outcome], at: datetime) -> None:
+    """Records every attempt and moves the deliveries that the transition table lets move."""
+    known = _load(session, {outcome.delivery for outcome in outcomes})
+    moves: list[Move] = []
+    changes: dict[UUID, dict[str, Any]] = {}
+    attempts: dict[tuple[UUID, int, int], dict[str, Any]] = {}
+    for outcome in outcomes:
+        delivery = known.get(outcome.delivery)
+        if delivery is None:
+            log.warning("outcome of an unknown delivery %s is dropped", outcome.delivery)
+            continue
+        attempts.setdefault((outcome.delivery, outcome.generation, outcome.attempt), _attempt(outcome))
+        new = after_outcome(
+            delivery.state, delivery.generation, delivery.attempt, outcome.kind, outcome.generation, outcome.attempt
+        )
+        if new is None:
+            continue
+        moves.append((delivery.message, delivery.state, new))
+        delivery.state, delivery.attempt = new, outcome.attempt
+        changes[outcome.delivery] = {
+            "delivery": outcome.delivery,
+            "new_state": new,
+            "new_attempt": outcome.attempt,
+            "new_done_at": None if new in OPEN else outcome.finished_at,
+            **{f"new_{name}": getattr(outcome, name) for name in _NEWEST},
+        }
+        if outcome.suppress:
+            _suppress(session, delivery.address, outcome)
+    if attempts:
+        _record(session, list(attempts.values()))
+    if changes:
+        session.connection().execute(_UPDATE, [changes[key] for key in sorted(changes)])
+    count_moves(session, moves, at)
+    announce(session, *(f"customer:{known[key].customer}" for key in changes if known[key].customer))
+
+
+def begin(session: Session, started: list[AttemptStarted]) -> None:
+    """A conversation is taking a while: its page says who is at it."""
+    known = _load(session, {event.delivery for event in started})
+    rows = [
+        {
+            "delivery_id": event.delivery,
+            "generation": event.generation,
+            "attempt": event.attempt,
+            "worker": event.worker,
+            "host": event.host,
+            "received_at": event.received_at,
+            "talk": [],
+        }
+        for event in started
+        if event.delivery in known
+    ]
+    if rows:
+        session.connection().execute(_insert(session, Attempt).on_conflict_do_nothing(), rows)
+        announce(session, *(f"message:{known[event.delivery].message}" for event in started if event.delivery in known))
+
+
+def _load(session: Session, ids: set[UUID]) -> dict[UUID, _Now]:
+    rows = session.execute(
+        select(
+            _deliveries.c.id,
+            _deliveries.c.message_id,
+            _deliveries.c.customer_id,
+            _deliveries.c.address,
+            _deliveries.c.state,
+            _deliveries.c.generation,
+            _deliveries.c.attempt,
+        )
+        .where(_deliveries.c.id.in_(ids))
+        .order_by(_deliveries.c.id)
+        .with_for_update()
+    )
+    return {row.id: _Now(row[1], row[2], row[3], State(row[4]), row[5], row[6]) for row in rows}
+
+
+def _attempt(outcome: Outcome) -> dict[str, Any]:
+    row = {name: getattr(outcome, name) for name in _ATTEMPT}
+    return row | {
+        "delivery_id": outcome.delivery,
+        "kind": str(outcome.kind),
+        "talk": msgspec.to_builtins(outcome.talk),
+    }
+
+
+_ATTEMPT = tuple(
+    name for name in Attempt.model_fields if name in Outcome.__struct_fields__ and name not in ("kind", "talk")
+)
+
+
+def _record(session: Session, rows: list[dict[str, Any]]) -> None:
+    insert = _insert(session, Attempt)
+    keys = ("delivery_id", "generation", "attempt")
+    session.connection().execute(
+        insert.on_conflict_do_update(
+            index_elements=keys,
+            set_={name: insert.excluded[name] for name in rows[0] if name not in keys},
+            where=Attempt.__table__.c.kind.is_(None),  # type: ignore[attr-defined]
+        ),
+        rows,
+    )
+
+
+def _suppress(session: Session, address: str, outcome: Outcome) -> None:
+    row = {
+        "address": address,
+        "since": outcome.finished_at,
+        "reason": f"{outcome.reason} Nothing is written to it until somebody decides.",
+        "delivery_id": outcome.delivery,
+    }
+    session.connection().execute(_insert(session, Suppression).on_conflict_do_nothing(), [row])
+
+
+def _insert(session: Session, kind: Any) -> Any:
+    """An INSERT that knows ON CONFLICT, which is a dialect's own."""
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    return dialect.insert(kind.__table__)
