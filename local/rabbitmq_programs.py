@@ -18,7 +18,7 @@ ADVICE = (
     "No RabbitMQ here and no way to get one by itself. Install rabbitmq-server (3.10 or newer), "
     "start Docker, or point POSTHASTE_AMQP_URL to a broker that runs elsewhere."
 )
-IMAGE = "rabbitmq:4.1-management"
+IMAGE = "rabbitmq:4.2-management"
 
 _SERVERS = (
     # The one in /usr/sbin of Debian and Fedora is a wrapper that switches to the user rabbitmq.

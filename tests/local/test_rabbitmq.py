@@ -82,7 +82,8 @@ def test_the_second_start_finds_the_messages_of_the_first(rabbitmq: Node, amqp_u
     channel = connection.channel()
 
     def body() -> bytes | None:
-        return channel.basic_get("letters", auto_ack=True)[2]
+        _, _, found = channel.basic_get("letters", auto_ack=True)
+        return None if found is None else bytes(found)
 
     assert wait_until(body, "the message of before the restart") == b"kept"
     connection.close()

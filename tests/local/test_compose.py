@@ -1,0 +1,209 @@
+"""docker-compose.yml and the Dockerfile, as far as they can be proven without an engine.
+
+Each command and health check of ours is run as it is written there, outside a container, against a real
+PostgreSQL and RabbitMQ. What only an engine can show (images, volumes, networks) is not proven here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+import yaml
+
+from local import leash
+from local.postgresql import Cluster
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if service.get("build")}
+LONG_RUNNING = {name: service for name, service in OURS.items() if service.get("restart") != "no"}
+VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^}]*))?\}")
+
+
+def interpolated(text: str) -> str:
+    """As Compose does it: `${NAME:-default}`, and `${NAME:?…}` must be there; `$$` is a dollar."""
+    required = {"POSTGRES_PASSWORD": "pg", "RABBITMQ_PASSWORD": "mq", "POSTHASTE_ADMIN_PASSWORD": "admin-pass-1"}
+
+    def value(found: re.Match[str]) -> str:
+        name, kind, default = found.groups()
+        if kind == "?":
+            return required[name]
+        return str(default or "")
+
+    return VARIABLE.sub(value, text).replace("$$", "$")
+
+
+def environment_of(name: str) -> dict[str, str]:
+    """A service's environment; YAML's merge of several lists is what Compose does too."""
+    return {key: interpolated(str(value)) for key, value in SERVICES[name].get("environment", {}).items()}
+
+
+def health_check_of(name: str) -> list[str]:
+    kind, *words = SERVICES[name]["healthcheck"]["test"]
+    words = [interpolated(word) for word in words]
+    return ["/bin/sh", "-c", *words] if kind == "CMD-SHELL" else words
+
+
+def test_the_services_are_those_of_the_design() -> None:
+    assert set(OURS) == {"web", "dispatch", "mailroom", "migrate"}
+    assert set(SERVICES) - set(OURS) == {"rabbitmq", "postgres", "mailpit"}
+    assert SERVICES["mailroom"]["deploy"]["replicas"] >= 2
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_has_a_health_check_or_runs_once(name: str) -> None:
+    service = SERVICES[name]
+    waited_for = {
+        other["depends_on"][name]["condition"] for other in SERVICES.values() if name in other.get("depends_on", {})
+    }
+    if "healthcheck" in service:
+        assert {"test", "interval", "timeout", "retries", "start_period"} <= set(service["healthcheck"])
+        assert service["restart"] == "unless-stopped"
+        assert waited_for <= {"service_healthy"}
+    else:
+        assert service["restart"] == "no"
+        assert waited_for == {"service_completed_successfully"}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_services_wait_for_those_whose_urls_they_have(name: str) -> None:
+    hosts = {urlsplit(value).hostname for value in environment_of(name).values() if "://" in value}
+    named = hosts & set(SERVICES)
+    needed = named - ({"rabbitmq"} if name in ("web", "migrate") else set())  # web works with the broker down
+    assert needed <= set(SERVICES[name]["depends_on"])
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_containers_can_do_little(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "files:/data/files" in service["volumes"]
+    assert environment_of(name)["POSTHASTE_DATA_DIR"] == "/data"
+
+
+def test_the_image_does_not_run_as_root_and_is_pinned() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    users = [line.split()[1] for line in lines if line.startswith("USER ")]
+    assert users == ["10001:10001"]
+    copied = [line for line in lines if line.startswith("COPY")]
+    assert lines.index("USER 10001:10001") > lines.index(copied[-1])
+    images = [line.split()[1] for line in lines if line.startswith("FROM ")]
+    images += [service["image"] for service in SERVICES.values()]
+    for image in images:
+        assert re.search(r":v?\d+\.\d+", image), f"{image} is not pinned to a minor version"
+
+
+def test_what_the_image_copies_exists() -> None:
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = {
+        source
+        for line in (ROOT / "Dockerfile").read_text().splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for source in line.split()[1:-1]
+    }
+    assert copied == allowed
+    for source in copied:
+        assert (ROOT / source).exists()
+
+
+def test_there_are_no_default_secrets() -> None:
+    for name, service in SERVICES.items():
+        for key, value in service.get("environment", {}).items():
+            if re.search("PASS|SECRET|TOKEN", key):
+                assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", str(value)), f"{name}: {key}"
+            if key.endswith("_KEY"):
+                assert re.fullmatch(r"\$\{\w+:-\}", str(value)), f"{name}: {key}"
+            # The password in a URL, if it has one, is a variable that must be set.
+            for password in re.findall(r"://[^:/@$]+:(.+)@", str(value)):
+                assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", password), f"{name}: {key}"
+
+
+def test_only_loopback_is_published() -> None:
+    for name, service in SERVICES.items():
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), f"{name} publishes {port} to the network"
+
+
+@pytest.fixture
+def databases(postgresql: Cluster) -> Iterator[dict[str, str]]:
+    """An empty posthaste and an empty ledger database, made as the postgres service makes them."""
+    statement = COMPOSE["configs"]["ledger"]["content"].strip()
+    assert statement == "CREATE DATABASE ledger;"
+    assert SERVICES["postgres"]["configs"][0]["target"].startswith("/docker-entrypoint-initdb.d/")
+    mark = secrets.token_hex(4)
+    names = {"posthaste": f"posthaste_{mark}", "ledger": f"ledger_{mark}"}
+    with psycopg.connect(postgresql.url, autocommit=True) as connection:
+        for name in names.values():
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        yield {purpose: postgresql.url_for(name) for purpose, name in names.items()}
+        for name in names.values():
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def test_our_commands_and_health_checks_as_written(databases: dict[str, str], amqp_url: str, tmp_path: Path) -> None:
+    port = str(free_port())
+    # What a container gets from its network and volumes, here from what the tests have.
+    here = {
+        "POSTHASTE_AMQP_URL": amqp_url,
+        "POSTHASTE_DATABASE_URL": databases["posthaste"],
+        "POSTHASTE_LEDGER_URL": databases["ledger"],
+        "POSTHASTE_HOST": "127.0.0.1",
+        "POSTHASTE_PORT": port,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+
+    def environment(name: str) -> dict[str, str]:
+        written = environment_of(name)
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("POSTHASTE_")}
+        replaced = {key: value for key, value in here.items() if key in written or key == "PATH"}
+        return inherited | written | replaced | {"POSTHASTE_DATA_DIR": str(folder)}
+
+    def is_healthy(name: str) -> bool:
+        seconds = float(SERVICES[name]["healthcheck"]["timeout"].removesuffix("s"))
+        check = subprocess.run(
+            health_check_of(name), env=environment(name), cwd=ROOT, capture_output=True, timeout=seconds, check=False
+        )
+        return check.returncode == 0
+
+    def log(name: str) -> str:
+        return (tmp_path / f"{name}.log").read_text()
+
+    for _ in range(2):  # a second `docker compose up` migrates again, and changes nothing
+        with (tmp_path / "migrate.log").open("ab") as output:
+            migrate = leash.start(
+                SERVICES["migrate"]["command"], env=environment("migrate"), cwd=ROOT, stdout=output, stderr=output
+            )
+            assert migrate.wait(60) == 0, log("migrate")
+
+    running: dict[str, leash.Leashed] = {}
+    try:
+        for name, service in LONG_RUNNING.items():
+            assert not is_healthy(name), f"{name} is called healthy before it is started"
+            with (tmp_path / f"{name}.log").open("wb") as output:
+                running[name] = leash.start(
+                    service["command"], env=environment(name), cwd=ROOT, stdout=output, stderr=output
+                )
+        for name in LONG_RUNNING:
+            wait_until(lambda: is_healthy(name), f"{name} healthy; its log:\n{log(name)}", every=0.2)  # noqa: B023
+        for name, process in running.items():
+            assert process.poll() is None, log(name)
+    finally:
+        codes = {name: process.stop(30) for name, process in running.items()}
+    assert codes == dict.fromkeys(LONG_RUNNING, 0), {name: log(name) for name in codes}
