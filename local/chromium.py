@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -45,6 +46,21 @@ def find(say: Say = lambda _: None) -> Path:
         if installed is not None:
             return installed
     return _unpack(say)
+
+
+def make_playwright_start(say: Say = lambda _: None) -> None:
+    """Give Playwright's driver, a Node.js, the one library that a bare Debian does not have.
+
+    Changes LD_LIBRARY_PATH of this process, for the driver that it starts later.
+    """
+    if not debian.is_debian():
+        return
+    try:
+        ctypes.CDLL("libatomic.so.1")
+    except OSError:
+        root = debian.unpacked("libatomic1", own="^libatomic1$", say=say)
+        paths = [debian.library_path(root), os.environ.get("LD_LIBRARY_PATH")]
+        os.environ["LD_LIBRARY_PATH"] = ":".join(path for path in paths if path)
 
 
 def _asks_for_snap(path: Path) -> bool:

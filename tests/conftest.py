@@ -98,6 +98,7 @@ def database_url(
 def chromium_path(say: Callable[[str], None]) -> str:
     """Path of an executable Chromium."""
     try:
+        chromium.make_playwright_start(say)
         return str(chromium.find(say))
     except Unavailable as reason:
         _cannot_be_had(reason)
