@@ -5,12 +5,17 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from crm_api.auth.door import Door
+from crm_api.auth.pages import router as auth_router
 from crm_api.changes import ChangeFeed
 from crm_api.db import Database
 from crm_api.errors import install_error_handlers
+from crm_api.messages.api import router as messages_api
+from crm_api.monitoring.api import router as monitoring_router
 from crm_api.settings import CrmSettings
 from crm_api.web.pages import router as web_router
 from crm_api.web.security import SecurityHeaders
+from crm_api.web.zone import ReadersZone
 from shared.files import FileStore
 
 DESCRIPTION = """
@@ -36,6 +41,11 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.state.feed = feed
     app.state.files = FileStore(settings.files_dir)
     install_error_handlers(app)
+    app.add_middleware(Door)
+    app.add_middleware(ReadersZone)
     app.add_middleware(SecurityHeaders)
+    app.include_router(auth_router)
+    app.include_router(messages_api)
+    app.include_router(monitoring_router)
     app.include_router(web_router)
     return app

@@ -96,7 +96,7 @@ def _field_name(location: tuple[int | str, ...]) -> str:
     return name
 
 
-def _answer(request: Request, problem: Problem) -> Response:
+def answer(request: Request, problem: Problem) -> Response:
     headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else None
     if request.url.path.startswith("/api/"):
         return JSONResponse(problem.document(), problem.status, headers, PROBLEM_JSON)
@@ -108,7 +108,7 @@ def _answer(request: Request, problem: Problem) -> Response:
 def install_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def on_problem(request: Request, problem: Problem) -> Response:
-        return _answer(request, problem)
+        return answer(request, problem)
 
     @app.exception_handler(RequestValidationError)
     async def on_validation(request: Request, error: RequestValidationError) -> Response:
@@ -116,8 +116,8 @@ def install_error_handlers(app: FastAPI) -> None:
             FieldProblem(_field_name(tuple(item["loc"])), item["msg"].removeprefix("Value error, "))
             for item in error.errors()
         ]
-        return _answer(request, Invalid("The request does not have the right form.", *found))
+        return answer(request, Invalid("The request does not have the right form.", *found))
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:
-        return _answer(request, _Http(error.status_code, str(error.detail)))
+        return answer(request, _Http(error.status_code, str(error.detail)))

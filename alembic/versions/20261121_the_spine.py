@@ -46,6 +46,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
+        "sign_in_tries",
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("key"),
+    )
+    op.create_index(op.f("ix_sign_in_tries_since"), "sign_in_tries", ["since"], unique=False)
+    op.create_table(
         "stored_file",
         sa.Column("sha256", sa.String(), nullable=False),
         sa.Column("size", sa.Integer(), nullable=False),
@@ -68,6 +76,7 @@ def upgrade() -> None:
         sa.Column("key_hash", sa.String(), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["user_id"],
@@ -270,8 +279,8 @@ def upgrade() -> None:
         "delivery",
         ["state", "lane"],
         unique=False,
-        sqlite_where=sa.text("state IN ('pending', 'queued', 'deferred', 'failed', 'unknown')"),
-        postgresql_where=sa.text("state IN ('pending', 'queued', 'deferred', 'failed', 'unknown')"),
+        sqlite_where=sa.text("state IN ('pending', 'queued', 'deferred', 'failed', 'unknown', 'bounced')"),
+        postgresql_where=sa.text("state IN ('pending', 'queued', 'deferred', 'failed', 'unknown', 'bounced')"),
     )
     op.create_table(
         "idempotency_key",
@@ -376,8 +385,8 @@ def downgrade() -> None:
     op.drop_index(
         "ix_delivery_watched",
         table_name="delivery",
-        sqlite_where=sa.text("state IN ('pending', 'queued', 'deferred', 'failed', 'unknown')"),
-        postgresql_where=sa.text("state IN ('pending', 'queued', 'deferred', 'failed', 'unknown')"),
+        sqlite_where=sa.text("state IN ('pending', 'queued', 'deferred', 'failed', 'unknown', 'bounced')"),
+        postgresql_where=sa.text("state IN ('pending', 'queued', 'deferred', 'failed', 'unknown', 'bounced')"),
     )
     op.drop_index("ix_delivery_of_message", table_name="delivery")
     op.drop_index("ix_delivery_of_customer", table_name="delivery")
@@ -410,6 +419,8 @@ def downgrade() -> None:
     op.drop_table("api_key")
     op.drop_table("tag")
     op.drop_table("stored_file")
+    op.drop_index(op.f("ix_sign_in_tries_since"), table_name="sign_in_tries")
+    op.drop_table("sign_in_tries")
     op.drop_table("process")
     op.drop_table("dead_letter_removal")
     op.drop_table("crm_user")

@@ -42,4 +42,17 @@ class ApiKey(SQLModel, table=True):
     key_hash: str = Field(unique=True, description="SHA-256 of the key")
     user_id: UUID = Field(foreign_key="crm_user.id")
     created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    used_at: datetime | None = Field(
+        default=None, sa_type=UtcDateTime, description="last use, within the hour: not written on each request"
+    )
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class SignInTries(SQLModel, table=True):
+    """Tries to sign in that did not (yet) succeed, by account, by address, and by both together."""
+
+    __tablename__ = "sign_in_tries"
+
+    key: str = Field(primary_key=True, description="SHA-256, so that nobody's mistyped password is kept")
+    since: datetime = Field(default_factory=now, sa_type=UtcDateTime, index=True)
+    tries: int = 0

@@ -15,6 +15,9 @@ from crm_api.messages.states import State
 from shared.clock import now
 from shared.ids import new_id
 
+# deliveries that are under way or need a person: few, beside all that ever were
+WATCHED = "state IN ('pending', 'queued', 'deferred', 'failed', 'unknown', 'bounced')"
+
 
 class Message(SQLModel, table=True):
     """subject, text and html are templates in the field language."""
@@ -92,8 +95,8 @@ class Delivery(SQLModel, table=True):
             "ix_delivery_watched",
             "state",
             "lane",
-            sqlite_where=text("state IN ('pending', 'queued', 'deferred', 'failed', 'unknown')"),
-            postgresql_where=text("state IN ('pending', 'queued', 'deferred', 'failed', 'unknown')"),
+            sqlite_where=text(WATCHED),
+            postgresql_where=text(WATCHED),
         ),
         Index("ix_delivery_of_message", "message_id", "id"),
         Index("ix_delivery_of_customer", "customer_id", "id"),

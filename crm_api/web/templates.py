@@ -72,7 +72,6 @@ def render(
 
     `request.state.principal` says who is signed in; without one the page has no navigation.
     """
-    words.use_zone(words.zone_of(request))
     context |= {"request": request, "principal": principal_of(request)}
     headers = {"Cache-Control": "private, no-cache", "Vary": "HX-Request-Type, HX-Target, Cookie"}
     part = (parts or {}).get(wanted_part(request) or "")
@@ -88,7 +87,6 @@ def render(
 
 def render_part(request: Request, template: str, /, *, status: int = 200, **context: Any) -> Response:
     """A fragment that no page includes as it stands: an answer to a button."""
-    words.use_zone(words.zone_of(request))
     context |= {"request": request, "principal": principal_of(request)}
     headers = {"Cache-Control": "no-store"}
     return HTMLResponse(environment().get_template(template).render(context), status, headers)
@@ -103,7 +101,7 @@ def system_now(request: Request) -> Any:
     from crm_api.monitoring.service import system_state  # the room comes later than the base page
 
     with request.app.state.database.read() as session:
-        return system_state(session)
+        return system_state(session, request.app.state.settings.console_url)
 
 
 def _frame(request: Request) -> dict[str, Any]:

@@ -1,0 +1,73 @@
+"""The closed door: nobody comes in but those who are signed in, and no other site acts in their name.
+
+It stands before routing and before any body is read, so a route that nobody thought of is closed, too.
+"""
+
+from urllib.parse import urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from crm_api.auth.cookie import token_of
+from crm_api.auth.principal import Principal
+from crm_api.auth.service import who_has_key, who_has_session
+from crm_api.errors import Forbidden, NotSignedIn, Problem, answer
+
+OPEN = frozenset({"/sign-in", "/health/live", "/health/ready", "/favicon.ico"})
+OPEN_FOLDER = "/static/"
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Door:
+    """Puts the Principal into `request.state.principal`, or answers 401 or 403 itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope)
+        try:
+            await self._let_in(request)
+        except Problem as problem:
+            await answer(request, problem)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    async def _let_in(self, request: Request) -> None:
+        authorization = request.headers.get("Authorization")
+        # a key in a header is never sent along by a browser on its own; everything else may be
+        if authorization is None and request.method not in _SAFE_METHODS and from_another_site(request):
+            raise Forbidden("This request came from another site. Open the page here and do it again.")
+        path = request.url.path
+        if path in OPEN or path.startswith(OPEN_FOLDER):
+            return
+        principal = await self._who(request, authorization)
+        if principal is None:
+            raise NotSignedIn(
+                "This API key is none, or it was revoked."
+                if authorization is not None
+                else "Sign in first, or send an API key: Authorization: Bearer ph_…"
+            )
+        request.state.principal = principal
+
+    async def _who(self, request: Request, authorization: str | None) -> Principal | None:
+        database = request.app.state.database
+        if authorization is not None:
+            scheme, _, key = authorization.partition(" ")
+            if scheme.lower() != "bearer" or not key.strip():
+                return None
+            return await run_in_threadpool(who_has_key, database, key.strip())
+        token = token_of(request)
+        return await run_in_threadpool(who_has_session, database, token) if token else None
+
+
+def from_another_site(request: Request) -> bool:
+    """By Sec-Fetch-Site; by Origin where a browser is too old to send that. Neither: it is no browser."""
+    if site := request.headers.get("Sec-Fetch-Site"):
+        return site not in ("same-origin", "none")
+    origin = request.headers.get("Origin")
+    return origin is not None and urlsplit(origin).netloc != request.headers.get("Host")

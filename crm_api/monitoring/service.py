@@ -1,0 +1,79 @@
+"""Is everything up, and how much waits? Asked by every page and after every change.
+
+The answer is remembered for twenty times as long as it took: a small house is told the truth of this moment, and one
+with a million waiting deliveries spends at most a twentieth of its time counting them.
+"""
+
+import threading
+import time
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import text
+from sqlmodel import Session, col, select
+
+from crm_api.messages.models import WATCHED
+from crm_api.messages.states import NEEDS_PERSON, OPEN
+from crm_api.monitoring.models import Process
+from crm_api.monitoring.schemas import Broker, SystemState
+from shared.clock import now
+
+ALIVE = timedelta(seconds=15)
+_REMEMBERED_TIMES = 20
+_REMEMBERED_AT_MOST = 5.0  # seconds
+
+_lock = threading.Lock()
+_remembered: WeakKeyDictionary[Any, tuple[float, SystemState]] = WeakKeyDictionary()
+# word for word the condition of ix_delivery_watched, or SQLite would not use it
+_COUNT = text(f"SELECT state, count(*) FROM delivery WHERE {WATCHED} GROUP BY state")  # noqa: S608
+
+
+def system_state(session: Session, console_url: str | None = None) -> SystemState:
+    engine = session.get_bind().engine
+    with _lock:  # one asks, the others wait for its answer
+        until, state = _remembered.get(engine, (0.0, None))
+        if state is None or time.monotonic() > until:
+            began = time.monotonic()
+            state = _ask(session)
+            ended = time.monotonic()
+            _remembered[engine] = (
+                ended + min((ended - began) * _REMEMBERED_TIMES, _REMEMBERED_AT_MOST),
+                state,
+            )
+    return replace(state, console_url=console_url)
+
+
+def _ask(session: Session) -> SystemState:
+    alive = session.exec(select(Process).where(col(Process.seen_at) > now() - ALIVE)).all()
+    brokers = {str(row.data.get("broker")) for row in alive if row.kind == "dispatch"}
+    workers = [row for row in alive if row.kind == "worker" and not row.data.get("stopping")]
+    # each room's worker says how many its room should have
+    rooms: dict[str, int] = {}
+    for row in workers:
+        room, of = str(row.data.get("room", row.name.rpartition("/")[0])), row.data.get("workers")
+        rooms[room] = max(rooms.get(room, 0), of if isinstance(of, int) else 1)
+    waiting, failed = _deliveries(session)
+    return SystemState(
+        broker=_broker(brokers),
+        dispatch_up=any(row.kind == "dispatch" for row in alive),
+        mail_room_up=len(workers),
+        mail_room_of=max(sum(rooms.values()), len(workers)),
+        waiting=waiting,
+        failed=failed,
+        console_url=None,
+    )
+
+
+def _broker(seen: set[str]) -> Broker:
+    """Several dispatchers may see it differently; one that is connected is enough."""
+    for word in ("up", "blocked", "down"):
+        if word in seen:
+            return word
+    return "unknown"
+
+
+def _deliveries(session: Session) -> tuple[int, int]:
+    by_state: dict[str, int] = {row[0]: row[1] for row in session.execute(_COUNT)}
+    return sum(by_state.get(s, 0) for s in OPEN), sum(by_state.get(s, 0) for s in NEEDS_PERSON)
