@@ -23,10 +23,20 @@ _FIXED = (
 )
 _WRAPPER = """\
 #!/bin/sh
-# Runs the unpacked Chromium with its own libraries, fonts and configuration.
+# Runs the unpacked Chromium with its own libraries and fonts.
 export LD_LIBRARY_PATH="{libraries}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
-export FONTCONFIG_SYSROOT="{fonts}"
+export FONTCONFIG_FILE="{fonts}"
 exec "{root}/usr/lib/chromium/chromium" "$@"
+"""
+# Without any font the pages have no text, not even for a script that asks for it.
+_FONTS = """\
+<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <dir>/usr/share/fonts</dir>
+  <dir>{fonts}</dir>
+  <cachedir>{cache}</cachedir>
+</fontconfig>
 """
 
 
@@ -71,7 +81,7 @@ def _asks_for_snap(path: Path) -> bool:
 def _install(say: Say) -> Path | None:
     say("installing chromium with apt-get")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    install = ["install", "-y", "--no-install-recommends", "chromium"]
+    install = ["install", "-y", "--no-install-recommends", "chromium", "fonts-liberation"]
     # Lists may be missing or too old: update them when it does not work without.
     for steps in ([install], [["update"], install]):
         codes = [
@@ -98,8 +108,10 @@ def _unpack(say: Say) -> Path:
         raise Unavailable(f"{ADVICE} (The package chromium of this system holds no program.)")
     wrapper = root / "chromium"
     if not wrapper.exists():
-        system_has_fonts = Path("/etc/fonts/fonts.conf").is_file()
-        text = _WRAPPER.format(libraries=debian.library_path(root), root=root, fonts="" if system_has_fonts else root)
+        fonts = debian.unpacked("fonts-liberation", own="^fonts-liberation", say=say)
+        configuration = root / "fonts.conf"
+        configuration.write_text(_FONTS.format(fonts=fonts / "usr/share/fonts", cache=root / "font-cache"))
+        text = _WRAPPER.format(libraries=debian.library_path(root), root=root, fonts=configuration)
         temporary = wrapper.with_name(f"chromium.{os.getpid()}.new")
         temporary.write_text(text)
         temporary.chmod(0o755)

@@ -74,12 +74,14 @@ def unpacked(
 
 def library_path(root: Path) -> str:
     """LD_LIBRARY_PATH for programs in an unpacked folder; empty if it holds no libraries."""
-    folders = []
+    places: list[Path] = []
     for parent in (root / "lib", root / "usr/lib"):
-        for folder in [parent, *sorted(parent.glob("*-linux-gnu*"))]:
-            # Some packages keep a library in a folder of their own, and the system's linker is not told.
-            folders += [each for each in [folder, *sorted(folder.glob("*/"))] if any(each.glob("lib*.so*"))]
-    return ":".join(str(folder) for folder in folders)
+        triplets = sorted(parent.glob("*-linux-gnu*"))
+        # Some packages keep a library in a folder of their own, and the system's linker is not told.
+        places += [parent, *sorted(set(parent.glob("*/")) - set(triplets))]
+        for triplet in triplets:
+            places += [triplet, *sorted(triplet.glob("*/"))]
+    return ":".join(str(folder) for folder in places if any(folder.glob("lib*.so*")))
 
 
 class _Apt:
