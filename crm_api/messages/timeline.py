@@ -63,20 +63,24 @@ def attempts_of(session: Session, delivery: Delivery) -> list[Attempt]:
 
 
 def steps(session: Session, delivery: Delivery, message: Message) -> list[Step]:
-    """Oldest first; what is still to come stands last."""
+    """Oldest first; what is still to come stands last.
+
+    One generation follows the other, whatever the clocks of several hosts say.
+    """
     entries = session.exec(
         select(DeliveryEntry).where(DeliveryEntry.delivery_id == delivery.id).order_by(col(DeliveryEntry.id))
-    )
-    found = _beginning(delivery, message)
-    for entry in entries:
-        if entry.kind == "retried":
-            found += _confirmed(delivery, _moment(entry.data.get("queued_at")))
-        found.append(_by_person(entry))
-    found += _confirmed(delivery, delivery.queued_at)
+    ).all()
     attempts = attempts_of(session, delivery)
-    for attempt in attempts:
-        found += _try(attempt, newest=attempt is attempts[-1])
-    found.sort(key=lambda step: step.at)
+    found = _beginning(delivery, message)
+    for generation in range(1, delivery.generation + 1):
+        here = [entry for entry in entries if entry.generation == generation]
+        queued_at = next((_moment(entry.data.get("queued_at")) for entry in here if entry.kind == "retried"), None)
+        sent = _confirmed(delivery, delivery.queued_at if generation == delivery.generation else queued_at)
+        for attempt in attempts:
+            if attempt.generation == generation:
+                sent += _try(attempt, newest=attempt is attempts[-1])
+        found += sorted(sent, key=lambda step: step.at)
+        found += map(_by_person, here)
     return found + _ahead(delivery, message)
 
 
