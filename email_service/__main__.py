@@ -1,0 +1,37 @@
+"""python -m email_service: the mail room. `worker N` runs one of its workers alone."""
+
+import argparse
+import asyncio
+
+from email_service.ledger_store import LedgerError
+from email_service.settings import MailRoomSettings
+from email_service.supervisor import Supervisor
+from email_service.worker import run
+from shared.settings import load
+from shared.telemetry import set_up_logging
+
+
+async def _supervise(settings: MailRoomSettings) -> None:
+    await Supervisor(settings).run()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m email_service", description=__doc__)
+    commands = parser.add_subparsers(dest="command")
+    worker = commands.add_parser("worker", help="one worker, without a supervisor")
+    worker.add_argument("number", type=int)
+    worker.add_argument("--owner", help="given by the supervisor: its name in the ledger")
+    arguments = parser.parse_args()
+    settings = load(MailRoomSettings)
+    set_up_logging(settings)
+    try:
+        if arguments.command == "worker":
+            asyncio.run(run(settings, arguments.number, arguments.owner, watch_parent=bool(arguments.owner)))
+        else:
+            asyncio.run(_supervise(settings))
+    except (LedgerError, ValueError) as problem:
+        raise SystemExit(str(problem)) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Starts the workers of a mail room, starts them again when they die, and stops them.
+
+Two things make a kill -9 of anything harmless. A worker's end closes nothing in the ledger, so the supervisor
+does: it marks the dead one's leases as expired, and redelivered commands need not wait for them. And one lock a
+room and data directory is held by the supervisor and, inherited, by each of its workers: a new supervisor gets
+it only when all of them are gone, so it can never take a living worker's deliveries for a dead one's.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import re
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from email_service.ledger import Ledger
+from email_service.settings import MailRoomSettings
+from shared.telemetry import mark_ready
+
+log = logging.getLogger("supervisor")
+
+LONGEST_PAUSE_SECONDS = 30  # before a worker that keeps dying is started again
+STEADY_SECONDS = 60  # one that lived so long starts with a clean sheet
+LOCK_PATIENCE_SECONDS = 60
+STOP_MARGIN_SECONDS = 15  # beyond the workers' own time for draining
+CLEAN_EVERY_SECONDS = 600
+DAY_SECONDS = 86_400
+
+
+class RoomTaken(SystemExit):
+    """Another mail room of this name runs on this data directory."""
+
+
+@dataclass
+class _Place:
+    """One of the numbered workers; processes come and go in it."""
+
+    number: int
+    process: asyncio.subprocess.Process | None = None
+
+
+class Supervisor:
+    def __init__(self, settings: MailRoomSettings) -> None:
+        self._settings = settings
+        self._stop = asyncio.Event()
+        self._lock = -1
+        self._ledger = Ledger(settings.ledger, settings.owner("supervisor"))
+        self._places = [_Place(number) for number in range(1, settings.workers + 1)]
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT."""
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, self._stop.set)
+        if not await self._take_lock():
+            return
+        await self._ledger.open()
+        if left := await self._ledger.expire(self._settings.owner("")):
+            log.warning("deliveries were left behind by an earlier mail room", extra={"count": left})
+        for number in range(1, self._settings.workers + 1):
+            self._marker(number).unlink(missing_ok=True)
+        helpers = [asyncio.create_task(self._say_ready()), asyncio.create_task(self._clean())]
+        await asyncio.gather(*(self._keep(place) for place in self._places))
+        for helper in helpers:
+            helper.cancel()
+        await asyncio.gather(*helpers, return_exceptions=True)
+        await self._ledger.close()
+        (self._settings.data_dir / "ready" / "mailroom").unlink(missing_ok=True)
+        os.close(self._lock)
+        log.info("mail room ended")
+
+    # ---- workers -------------------------------------------------------------------------------------------
+
+    async def _keep(self, place: _Place) -> None:
+        """Returns when the worker has ended after a stop was asked for."""
+        deaths = 0
+        while not self._stop.is_set():
+            # the random part makes each incarnation somebody else to the ledger
+            owner = self._settings.owner(f"{place.number}:{uuid4().hex}")
+            began = time.monotonic()
+            process = place.process = await self._start(place.number, owner)
+            code = await self._until_end(process)
+            await self._ledger.expire(owner)
+            self._marker(place.number).unlink(missing_ok=True)
+            if self._stop.is_set():
+                break
+            deaths = 1 if time.monotonic() - began > STEADY_SECONDS else deaths + 1
+            pause = min(LONGEST_PAUSE_SECONDS, 0.25 * 2 ** min(deaths, 10))
+            log.error(
+                "a worker died, starting another",
+                extra={"worker": place.number, "pid": process.pid, "code": code, "in_seconds": pause},
+            )
+            await self._stopped_within(pause)
+
+    async def _start(self, number: int, owner: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "email_service", "worker", str(number)),
+            *("--owner", owner),
+            stdin=asyncio.subprocess.PIPE,  # its end tells the worker that we are gone
+            pass_fds=(self._lock,),
+        )
+
+    async def _until_end(self, process: asyncio.subprocess.Process) -> int:
+        ended = asyncio.create_task(process.wait())
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                process.send_signal(signal.SIGTERM)
+                patience = self._settings.drain_seconds + STOP_MARGIN_SECONDS
+                await asyncio.wait({ended}, timeout=patience)
+                if not ended.done():
+                    log.error("a worker does not end, killed", extra={"pid": process.pid})
+                    process.kill()
+            return await ended
+        finally:
+            stopped.cancel()
+
+    # ---- the room ------------------------------------------------------------------------------------------
+
+    async def _take_lock(self) -> bool:
+        """Waits for the workers of a supervisor that was killed, which finish their conversations first.
+
+        False: we were told to stop meanwhile. Raises RoomTaken.
+        """
+        settings = self._settings
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", settings.room_name)
+        path = settings.data_dir / f"mailroom-{name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                if await self._stopped_within(0.2):
+                    return False
+                if time.monotonic() > deadline:
+                    raise RoomTaken(
+                        f"A mail room called {settings.room_name} already runs on {settings.data_dir}. "
+                        "Stop it, or give this one another name with POSTHASTE_ROOM."
+                    ) from None
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def _marker(self, number: int) -> Path:
+        return self._settings.data_dir / "ready" / f"mailroom-{number}"
+
+    async def _say_ready(self) -> None:
+        while not all(self._marker(place.number).exists() for place in self._places):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        mark_ready(self._settings, "mailroom")
+        log.info("mail room is up", extra={"room": self._settings.room_name, "workers": len(self._places)})
+
+    async def _clean(self) -> None:
+        """Forgets what is long finished. Ids begin with the time they were made: only the oldest are looked at."""
+        while True:
+            before = time.time() - self._settings.ledger_days * DAY_SECONDS
+            newest = f"{int(before * 1000):012x}"
+            forgotten = await self._ledger.forget(f"{newest[:8]}-{newest[8:]}", before)
+            if forgotten:
+                log.info("the ledger forgot finished deliveries", extra={"count": forgotten})
+            await asyncio.sleep(CLEAN_EVERY_SECONDS)

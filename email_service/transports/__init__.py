@@ -1,0 +1,1 @@
+"""Ways out: each takes a composed letter and says what came of it."""
