@@ -11,6 +11,7 @@ from crm_api.changes import ChangeFeed
 from crm_api.db import Database
 from crm_api.errors import install_error_handlers
 from crm_api.messages.api import router as messages_api
+from crm_api.messages.pages import router as messages_pages
 from crm_api.monitoring.api import router as monitoring_router
 from crm_api.settings import CrmSettings
 from crm_api.web.pages import router as web_router
@@ -46,6 +47,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     app.include_router(auth_router)
     app.include_router(messages_api)
+    app.include_router(messages_pages)
     app.include_router(monitoring_router)
     app.include_router(web_router)
     return app

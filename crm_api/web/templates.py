@@ -31,7 +31,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(static=static, when=words.when, plural=words.plural, said=words.said)
+    environment.globals.update(static=static, when=words.when, plural=words.plural, said=words.said, local=words.local)
     environment.globals["state_word"] = words.STATE_WORDS.__getitem__
     environment.filters.update(
         number=words.number,

@@ -47,6 +47,14 @@ def local(value: datetime) -> datetime:
     return value.astimezone(_zone.get())
 
 
+def from_local(value: datetime) -> datetime:
+    """A naive time as the reader's clock shows it."""
+    zone = _zone.get()
+    if value.tzinfo:
+        return value
+    return value.replace(tzinfo=zone) if zone else value.astimezone()
+
+
 def said(value: datetime, today: datetime | None = None) -> str:
     """14:02 today, Mon 16:20 within six days, 3 Nov, 3 Nov 2025."""
     here, today = local(value), local(today or now())

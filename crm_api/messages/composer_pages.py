@@ -1,0 +1,317 @@
+"""The composer's routes: its own page, sending, preview, files, undo. Each answers a plain form and htmx alike."""
+
+import hashlib
+from dataclasses import replace
+from typing import Annotated, Any
+from urllib.parse import quote
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
+from fastapi.responses import Response
+from sqlmodel import Session, col, select
+
+from crm_api.auth.deps import SignedIn
+from crm_api.customers.models import Customer
+from crm_api.deps import DatabaseDep, FilesDep, SettingsDep
+from crm_api.errors import Conflict, FieldProblem, Invalid, Problem, TooLarge
+from crm_api.messages import actions, service
+from crm_api.messages.composer import (
+    ComposerForm,
+    FileChip,
+    blank,
+    chip_of,
+    copy_of,
+    draft_of,
+    show,
+)
+from crm_api.messages.idempotency import once
+from crm_api.messages.models import Message
+from crm_api.web import words
+from crm_api.web.pages import here
+from crm_api.web.templates import is_htmx, render, render_part
+from crm_api.web.toasts import Toast, redirect
+from shared.clock import now
+
+router = APIRouter(include_in_schema=False)
+
+PLANNED_TOAST_SECONDS = 10
+NEW = "/messages/new"
+
+Text = Annotated[str, Form()]
+Texts = Annotated[list[str], Form(default_factory=list)]
+
+
+def composer_form(
+    to: Texts,
+    file: Texts,
+    preset: Texts,
+    typed: Text = "",
+    subject: Text = "",
+    markdown: Text = "",
+    reply_to: Text = "",
+    send_at: Text = "",
+    token: Text = "",
+    back: Text = NEW,
+    do: Text = "send",
+    seen: Text = "0",
+) -> ComposerForm:
+    return ComposerForm(
+        to=to,
+        typed=typed,
+        subject=subject,
+        markdown=markdown.replace("\r\n", "\n"),
+        reply_to=reply_to,
+        send_at=send_at,
+        file=file,
+        token=token[:64],
+        back=here(back),
+        preset=preset,
+        later=do in ("later", "send-later"),
+        seen=int(seen) if seen.isdecimal() and len(seen) < 5 else 0,
+    )
+
+
+ComposerDep = Annotated[ComposerForm, Depends(composer_form)]
+Uploads = Annotated[list[UploadFile], File(default_factory=list)]
+
+
+@router.get(NEW)
+def new_message(
+    request: Request,
+    _: SignedIn,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    to: Annotated[list[str], Query(default_factory=list)],
+    copy: Annotated[UUID | None, Query(alias="from")] = None,
+) -> Response:
+    """Empty, or with recipients (`to`), or as a copy of an earlier message (`from`)."""
+    with database.read() as session:
+        if copy:
+            message = service.get(session, copy)
+            composer = copy_of(settings, session, message, _recipients_of(session, message), NEW)
+        else:
+            composer = blank(settings, session, to=to, back=NEW)
+    return render(request, "messages/new.html", composer=composer, heading="New message")
+
+
+@router.post("/messages/compose")
+def compose(
+    request: Request,
+    _: SignedIn,
+    database: DatabaseDep,
+    files: FilesDep,
+    settings: SettingsDep,
+    form: ComposerDep,
+    uploads: Uploads,
+    do: Text = "show",
+) -> Response:
+    """The whole form again on a page of its own, after a button that JavaScript would have spared: add or remove
+    a recipient or file, show the letter, send later."""
+    form, problem = _with_uploads(form, uploads, database, files, settings)
+    verb, _sep, value = do.partition(":")
+    if verb == "remove":
+        form = replace(form, to=[other for other in form.to if other != value])
+    elif verb == "drop":
+        form = replace(form, file=[other for other in form.file if other != value])
+    elif verb == "seen" and value.isdecimal():
+        form = replace(form, seen=int(value))
+    with database.read() as session:
+        composer = show(settings, session, _named(session, form), problem)
+    return render(request, "messages/new.html", composer=composer, heading="Send message")
+
+
+@router.post("/messages/preview")
+def preview(request: Request, _: SignedIn, database: DatabaseDep, settings: SettingsDep, form: ComposerDep) -> Response:
+    """As one recipient will see it. What is being typed for To is left alone."""
+    with database.read() as session:
+        composer = show(settings, session, replace(form, typed=""))
+    return render_part(request, "messages/preview.html", composer=composer)
+
+
+@router.post("/messages/recipient")
+def recipient(request: Request, _: SignedIn, database: DatabaseDep, value: Text) -> Response:
+    """The chip for one recipient."""
+    with database.read() as session:
+        chip = chip_of(session, value)
+    return render_part(request, "messages/chip.html", chip=chip)
+
+
+@router.post("/messages/files")
+def upload(
+    request: Request, _: SignedIn, database: DatabaseDep, files: FilesDep, settings: SettingsDep, file: UploadFile
+) -> Response:
+    """Stores one file; answers its line for the composer, or the line that says what is wrong with it."""
+    try:
+        chip = _store(file, database, files, settings)
+    except (Invalid, TooLarge) as problem:
+        return render_part(request, "messages/upload_problem.html", status=problem.status, message=problem.detail)
+    return render_part(request, "messages/file_chip.html", file=chip)
+
+
+@router.post("/messages")
+def send(
+    request: Request,
+    signed_in: SignedIn,
+    database: DatabaseDep,
+    files: FilesDep,
+    settings: SettingsDep,
+    form: ComposerDep,
+    uploads: Uploads,
+) -> Response:
+    """Takes the letter in. The same form sent twice makes one message; a wrong one comes back as it was."""
+    clicked_at = now()
+    form, problem = _with_uploads(form, uploads, database, files, settings)
+    try:
+        if problem:
+            raise problem
+        with database.read() as session:
+            form = _named(session, form)
+        draft = draft_of(form, settings)
+        body = draft.model_dump_json().encode()
+
+        def work(session: Session) -> tuple[UUID, str]:
+            message = service.create(session, files, settings, draft, signed_in, clicked_at)
+            return message.id, ""
+
+        # the token alone is not the key: who goes back, changes the letter and sends it means another one
+        key = f"page:{form.token}:{hashlib.sha256(body).hexdigest()[:32]}" if form.token else None
+        answer = once(database, signed_in.scope, key, body, work)
+    except (Invalid, TooLarge) as wrong:
+        return _back_with(request, database, settings, form, wrong)
+    with database.read() as session:
+        message = service.get(session, answer.message_id)
+        toast = _sent_toast(session, message, settings.undo_seconds)
+        if is_htmx(request) and form.back != NEW:
+            composer = blank(settings, session, to=form.preset, back=form.back)
+            return render_part(request, "messages/sent.html", composer=composer, toast=toast)
+    url = form.back if form.back != NEW else f"/messages/{message.id}"
+    return _go(request, url, toast)
+
+
+@router.post("/messages/{message_id}/undo")
+def undo(
+    request: Request,
+    message_id: UUID,
+    signed_in: SignedIn,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    composer: Text = "",
+    back: Text = NEW,
+) -> Response:
+    """Takes a letter back that has not left. composer=empty: there is one on the page, and nothing in it."""
+    try:
+        with database.write() as session:
+            count = actions.cancel_message(session, message_id, signed_in)
+    except Conflict:
+        toast = Toast("It has already left.", link=f"/messages/{message_id}", trouble=True)
+        if is_htmx(request):
+            return render_part(request, "parts/toast.html", toast=toast)
+        return redirect(f"/messages/{message_id}", toast)
+    again = f"{NEW}?from={message_id}"
+    planned = _planned(count)
+    toast = Toast("Taken back.", f"Nothing was sent{planned}.", link=again, link_word="Write on")
+    if not is_htmx(request):
+        return redirect(again, replace(toast, link=""))
+    filled = None
+    if composer == "empty":
+        with database.read() as session:
+            message = service.get(session, message_id)
+            filled = copy_of(settings, session, message, _recipients_of(session, message), here(back))
+            toast = replace(toast, link="", text=f"Nothing was sent{planned}. Your letter is in the composer again.")
+    return render_part(request, "messages/undone.html", toast=toast, composer=filled)
+
+
+def _planned(count: int) -> str:
+    return f" to any of the {count:,}" if count > 1 else ""
+
+
+def _recipients_of(session: Session, message: Message) -> list[str]:
+    """Who it went to, as the composer names them; at most as many as a form holds."""
+    rows, _ = service.deliveries(session, message.id, limit=500)
+    return [
+        f"customer:{row.customer_id}" if _is_own_address(session, row.customer_id, row.address) else _bare(row)
+        for row in rows
+    ]
+
+
+def _is_own_address(session: Session, customer_id: UUID | None, address: str) -> bool:
+    customer = session.get(Customer, customer_id) if customer_id else None
+    return customer is not None and customer.email.lower() == address.lower()
+
+
+def _bare(row: Any) -> str:
+    return f"email:{row.name} <{row.address}>" if row.name else f"email:{row.address}"
+
+
+def _named(session: Session, form: ComposerForm) -> ComposerForm:
+    """A name typed in full stands for that customer; one that fits nobody, or several, stays as it is."""
+
+    def found(part: str) -> str:
+        if "@" in part or not part:
+            return f"email:{part}"
+        wanted = part.casefold()
+        first, _, last = part.rpartition(" ")
+        rows = session.exec(
+            select(Customer)
+            .where(
+                (col(Customer.first_name) == first) & (col(Customer.last_name) == last)
+                | (col(Customer.company) == part)
+            )
+            .limit(3)
+        )
+        fitting = [row for row in rows if wanted in (row.name.casefold(), row.company.casefold())]
+        return f"customer:{fitting[0].id}" if len(fitting) == 1 else f"email:{part}"
+
+    typed = [value.partition(":")[2] for value in form.recipients[len(form.to) :]]
+    return replace(form, to=form.to + [found(part) for part in typed], typed="")
+
+
+def _with_uploads(
+    form: ComposerForm, uploads: list[UploadFile], database: Any, files: Any, settings: Any
+) -> tuple[ComposerForm, Problem | None]:
+    """Files that came with the form itself, stored at once so that an error does not lose them."""
+    kept, wrong = list(form.file), []
+    for file in uploads:
+        if not file.filename:  # an empty file field sends one without a name
+            continue
+        try:
+            kept.append(_store(file, database, files, settings).value)
+        except (Invalid, TooLarge) as problem:
+            wrong.append(FieldProblem("uploads", problem.detail))
+    return replace(form, file=kept), Invalid(wrong[0].message, *wrong) if wrong else None
+
+
+def _store(file: UploadFile, database: Any, files: Any, settings: Any) -> FileChip:
+    name = (file.filename or "").replace("\\", "/").rpartition("/")[2]
+    content = file.file.read(settings.max_attachment_bytes + 1)
+    with database.write() as session:
+        stored = service.store_file(session, files, settings, content, name, file.content_type)
+        return FileChip(stored.sha256, name, stored.size)
+
+
+def _back_with(request: Request, database: Any, settings: Any, form: ComposerForm, problem: Problem) -> Response:
+    with database.read() as session:
+        composer = show(settings, session, form, problem)
+    if is_htmx(request):
+        return render_part(request, "messages/composer.html", status=problem.status, composer=composer)
+    return render(request, "messages/new.html", status=problem.status, composer=composer, heading="Send message")
+
+
+def _sent_toast(session: Session, message: Message, undo_seconds: int) -> Toast:
+    names = service.recipients_summary(session, [message.id])[message.id]
+    text = f"“{message.subject}” to {words.listed(names, message.planned)}"
+    link = f"/messages/{message.id}"
+    undo = f"{link}/undo"
+    if message.send_at:
+        title = f"Planned for {words.said(message.send_at)}"
+        return Toast(title, text, undo=undo, undo_seconds=PLANNED_TOAST_SECONDS, link=link)
+    return Toast("Queued for delivery", text, undo=undo if undo_seconds else "", undo_seconds=undo_seconds, link=link)
+
+
+def _go(request: Request, url: str, toast: Toast) -> Response:
+    response = redirect(url, toast)
+    if is_htmx(request):
+        response.status_code = 200
+        response.headers["HX-Redirect"] = quote(url, safe="/?=&:")
+        del response.headers["location"]
+    return response

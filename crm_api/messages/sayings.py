@@ -1,0 +1,128 @@
+"""The true sentence at the head of a message's page, and other things said about letters."""
+
+from datetime import datetime, timedelta
+
+from markupsafe import Markup
+
+from crm_api.messages.models import Delivery, Message
+from crm_api.messages.states import State
+from crm_api.web.words import first_word, plural, said
+from shared.clock import now
+from shared.lanes import Lane
+
+LANES = {
+    Lane.urgent: "Urgent: a person or a login code waits",
+    Lane.normal: "Normal: notifications and documents",
+    Lane.bulk: "Bulk: mailings wait for everything else",
+}
+NAMED = 3  # up to so many recipients are named, more are counted
+
+
+def took(span: timedelta) -> str:
+    """in 0.9 seconds, in 3 minutes"""
+    seconds = max(span.total_seconds(), 0)
+    if seconds < 10:
+        return f"in {seconds:.1f} seconds"
+    return f"in {ahead_by(span)}"
+
+
+def ahead_by(span: timedelta) -> str:
+    """nine seconds, 4 minutes, 2 hours, 3 days: the larger unit is enough."""
+    seconds = max(round(span.total_seconds()), 0)
+    for unit, word in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= unit * 2 or (unit == 60 and seconds >= 60):
+            return plural(round(seconds / unit), word)
+    return plural(seconds, "second")
+
+
+def since(clicked: datetime, at: datetime) -> str:
+    """What stands under a station of the way: +4 ms, +1.2 s, else the clock."""
+    span = (at - clicked).total_seconds()
+    if span < 0:
+        return ""
+    if span < 1:
+        return f"+{round(span * 1000)} ms"
+    return f"+{span:.1f} s" if span < 60 else said(at)
+
+
+def lede(message: Message, deliveries: list[Delivery]) -> Markup:
+    """deliveries: all of them if they are NAMED or fewer, else any."""
+    if message.planned > NAMED or len(deliveries) < message.planned:
+        return _counted(message)
+    return Markup(" ").join(_about(message, delivery) for delivery in deliveries)
+
+
+def _about(message: Message, delivery: Delivery) -> Markup:
+    name = first_word(delivery.name) or delivery.address
+    whose = f"{name}’s server" if delivery.name else f"The server of {name}"
+    match State(delivery.state):
+        case State.pending:
+            return _pending(message, delivery, name)
+        case State.queued:
+            return Markup("<b>On its way to {}.</b> The broker holds it, and the mail room takes it next.").format(name)
+        case State.accepted:
+            # only at the first go does the time since the click say anything
+            first_go = delivery.generation == 1 and message.send_at is None
+            how_long = f" {took(delivery.done_at - message.clicked_at)}" if first_go and delivery.done_at else ""
+            return Markup("<b>Sent to {}</b>{}.").format(name, how_long)
+        case State.deferred:
+            next_try = ""
+            if delivery.next_at:
+                span = ahead_by(delivery.next_at - now())
+                next_try = f" The next try is at {said(delivery.next_at)}, in {span}."
+            return Markup("<b>{} asks us to wait.</b>{}").format(whose, next_try)
+        case State.failed:
+            return Markup("<b>Not sent to {}.</b> It stays here until somebody decides.").format(name)
+        case State.unknown:
+            return Markup("<b>Nobody knows whether it reached {}.</b> The line broke at the last moment.").format(name)
+        case State.suppressed:
+            return Markup("<b>Not sent to {}:</b> this address takes no mail.").format(name)
+        case State.cancelled:
+            return Markup("<b>Cancelled before it left</b> for {}. Nothing was sent.").format(name)
+        case State.discarded:
+            return Markup("<b>Not sent to {}, and let be.</b>").format(name)
+        case State.bounced:
+            return Markup("<b>It came back from {}.</b> Their server took it first.").format(whose)
+
+
+def _pending(message: Message, delivery: Delivery, name: str) -> Markup:
+    if delivery.due_at > now():
+        if message.send_at:
+            return Markup("<b>Planned for {}</b>, to {}. It leaves by itself.").format(said(delivery.due_at), name)
+        return Markup("<b>Leaves for {} in a moment.</b> Until then it can be taken back.").format(name)
+    return Markup("<b>Saved, and about to leave for {}.</b> It goes as soon as the broker takes it.").format(name)
+
+
+def _counted(message: Message) -> Markup:
+    parts = []
+    sent = message.accepted
+    if sent == message.planned:
+        return Markup("<b>Sent to all {:,}.</b>").format(sent)
+    parts.append(Markup("<b>Sent to {:,} of {:,}.</b>").format(sent, message.planned))
+    under_way = message.pending + message.queued
+    needs = message.failed + message.unknown + message.bounced
+    closed = message.suppressed + message.cancelled + message.discarded
+    if under_way:
+        parts.append(Markup("{} under way.").format(plural(under_way, "letter is", "letters are")))
+    if message.deferred:
+        parts.append(
+            Markup("{} to be tried again, by {}.").format(
+                plural(message.deferred, "waits", "wait"), "itself" if message.deferred == 1 else "themselves"
+            )
+        )
+    if needs:
+        parts.append(Markup("<b>{} a person.</b>").format(plural(needs, "needs", "need")))
+    if closed:
+        parts.append(Markup("{} not sent.").format(plural(closed, "was", "were")))
+    return Markup(" ").join(parts)
+
+
+def note(message: Message) -> str:
+    """Beside the state in a list: how many of several."""
+    if message.planned == 1:
+        return f"leaves {said(message.send_at)}" if message.send_at and message.send_at > now() else ""
+    if message.accepted == message.planned:
+        return f"to all {message.planned:,}"
+    loudest = getattr(message, message.state)
+    verb = {"failed": "not sent", "unknown": "unknown", "deferred": "waiting"}.get(message.state)
+    return f"{loudest:,} {verb} of {message.planned:,}" if verb else f"{message.accepted:,} sent of {message.planned:,}"

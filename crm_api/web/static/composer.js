@@ -1,0 +1,276 @@
+// The composer: chips, suggestions, files, fields, live preview, a draft that this browser keeps.
+// Without it the same form does all of this by buttons.
+"use strict";
+
+{
+  const DEBOUNCE_MS = 250;
+  const ADDRESS = /^[^\s@<>]+@[^\s@<>]+$|^[^<>]*<[^\s@<>]+@[^\s@<>]+>$/;
+  const composer = () => $("#composer");
+  const form = () => $("#composer > form");
+  let timer = 0;
+
+  const later = (act) => { clearTimeout(timer); timer = setTimeout(act, DEBOUNCE_MS); };
+  const refresh = () => { const seen = $("#seen"); if (seen) htmx.trigger(seen, "refresh", {}, false); };
+
+  // ---- recipients
+
+  const field = () => $("#to-typed");
+  const list = () => $("#suggestions");
+  const options = () => $$("[role=option]", list());
+  let asked = 0;
+
+  function closeSuggestions() {
+    if (!list()) return;
+    asked += 1; // an answer that is still on its way comes too late
+    list().hidden = true;
+    list().replaceChildren();
+    field().setAttribute("aria-expanded", "false");
+    field().removeAttribute("aria-activedescendant");
+  }
+
+  async function suggest() {
+    const text = field().value.trim();
+    if (text.length < 2) return closeSuggestions();
+    const mine = (asked += 1);
+    const answer = await fetch(`/customers/suggest?q=${encodeURIComponent(text)}`).catch(() => null);
+    if (mine !== asked || !answer?.ok) return undefined;
+    const html = await answer.text();
+    if (mine !== asked) return undefined;
+    list().innerHTML = html;
+    const some = options().length > 0;
+    list().hidden = !some;
+    field().setAttribute("aria-expanded", String(some));
+    return undefined;
+  }
+
+  function mark(option) {
+    for (const one of options()) one.setAttribute("aria-selected", String(one === option));
+    if (option) {
+      field().setAttribute("aria-activedescendant", option.id);
+      option.scrollIntoView({ block: "nearest" });
+    } else field().removeAttribute("aria-activedescendant");
+  }
+
+  async function addChip(value) {
+    if ($$("[data-chip] input", form()).some((input) => input.value.toLowerCase() === value.toLowerCase())) return;
+    const answer = await fetch("/messages/recipient", { method: "POST", body: new URLSearchParams({ value }) }).catch(() => null);
+    if (!answer?.ok) return;
+    $("[data-chips]").insertAdjacentHTML("beforeend", await answer.text());
+    changed();
+  }
+
+  // what is typed becomes chips, as far as it is an address; the rest stays
+  async function takeTyped(all) {
+    const parts = field().value.split(/[,;\n]/).map((part) => part.trim()).filter(Boolean);
+    const good = parts.filter((part) => ADDRESS.test(part));
+    const rest = parts.filter((part) => !ADDRESS.test(part));
+    if (!good.length || (rest.length && !all)) return false;
+    field().value = rest.join(", ");
+    closeSuggestions();
+    for (const part of good) await addChip(`email:${part}`); // one after the other: their order is the typed one
+    return true;
+  }
+
+  function choose(option) {
+    field().value = "";
+    closeSuggestions();
+    addChip(option.dataset.value);
+    field().focus();
+  }
+
+  function onKey(event) {
+    const all = options();
+    const at = all.findIndex((option) => option.getAttribute("aria-selected") === "true");
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      if (!all.length) return;
+      event.preventDefault();
+      const by = event.key === "ArrowDown" ? 1 : -1;
+      mark(all[(at + by + all.length + (at < 0 && by < 0 ? 1 : 0)) % all.length]);
+    } else if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) {
+      event.preventDefault(); // Enter never sends from here
+      if (at >= 0) choose(all[at]);
+      else if (ADDRESS.test(field().value.trim())) takeTyped(true);
+      else if (all.length) choose(all[0]);
+    } else if ([",", ";"].includes(event.key) && ADDRESS.test(field().value.trim())) {
+      event.preventDefault();
+      takeTyped(true);
+    } else if (event.key === "Escape" && !list().hidden) {
+      event.stopPropagation();
+      closeSuggestions();
+    } else if (event.key === "Backspace" && !field().value) {
+      $$("[data-chip]", form()).at(-1)?.remove();
+      changed();
+    }
+  }
+
+  // ---- files
+
+  let uploading = 0;
+  let wantsToSend = null;
+
+  async function upload(file) {
+    const line = document.createElement("li");
+    line.dataset.file = "";
+    line.textContent = `${file.name} is being stored…`;
+    $("[data-files]").append(line);
+    uploading += 1;
+    try {
+      const body = new FormData();
+      body.append("file", file);
+      const answer = await fetch("/messages/files", { method: "POST", body });
+      if (!answer.ok && answer.status !== 413 && answer.status !== 422) throw new Error(answer.statusText);
+      const holder = document.createElement("template");
+      holder.innerHTML = await answer.text();
+      line.replaceWith(holder.content);
+    } catch {
+      line.className = "error";
+      line.textContent = `${file.name} could not be stored: the server cannot be reached. Attach it again in a moment.`;
+    } finally {
+      uploading -= 1;
+      changed();
+      if (!uploading && wantsToSend) {
+        const button = wantsToSend;
+        wantsToSend = null;
+        if (!$("[data-files] .error")) form().requestSubmit(button.isConnected ? button : undefined);
+      }
+    }
+  }
+
+  // ---- a draft that this browser keeps until the letter is sent
+
+  const draftKey = () => `draft:${form().dataset.draft}`;
+  const written = () => ({ subject: $("#subject").value, markdown: $("#markdown").value, reply_to: $("#reply-to").value });
+  const isEmpty = () => !$("#subject")?.value && !$("#markdown")?.value;
+
+  function keepDraft() {
+    if (!form()) return;
+    if (isEmpty()) localStorage.removeItem(draftKey());
+    else {
+      localStorage.setItem(draftKey(), JSON.stringify({ ...written(), at: Date.now() }));
+      $("[data-saved]").textContent = `Draft kept ${new Date().toTimeString().slice(0, 5)}`;
+    }
+  }
+
+  function bringDraft() {
+    if (!form() || !isEmpty()) return;
+    let draft = null;
+    try { draft = JSON.parse(localStorage.getItem(draftKey())); } catch { /* not ours */ }
+    if (!draft) return;
+    $("#subject").value = draft.subject ?? "";
+    $("#markdown").value = draft.markdown ?? "";
+    $("#reply-to").value = draft.reply_to ?? "";
+    const at = new Date(draft.at);
+    const day = at.toDateString() === new Date().toDateString() ? "" : `${at.toLocaleDateString("en-GB", { day: "numeric", month: "short" })}, `;
+    $("[data-saved]").textContent = `Draft of ${day}${at.toTimeString().slice(0, 5)}`;
+    refresh();
+  }
+
+  const changed = () => { later(() => { keepDraft(); refresh(); }); };
+
+  // ---- events, once for all composers that come and go
+
+  document.addEventListener("input", (event) => {
+    if (!event.target.closest("#composer")) return;
+    if (event.target === field()) {
+      clearTimeout(timer);
+      timer = setTimeout(suggest, 150);
+    } else changed();
+  });
+
+  document.addEventListener("keydown", (event) => { if (event.target === field()) onKey(event); }, true);
+  document.addEventListener("focusout", (event) => {
+    if (event.target !== field()) return;
+    takeTyped(true);
+    setTimeout(closeSuggestions, 150); // a click on a suggestion comes first
+  });
+  document.addEventListener("paste", (event) => {
+    if (event.target === field()) setTimeout(() => takeTyped(false));
+  });
+
+  document.addEventListener("mousedown", (event) => {
+    const option = event.target.closest("#suggestions [role=option]");
+    if (!option) return;
+    event.preventDefault();
+    choose(option);
+  });
+
+  document.addEventListener("click", (event) => {
+    const inside = event.target.closest("#composer");
+    if (!inside) return;
+    const remove = event.target.closest("[data-remove]");
+    if (remove) {
+      event.preventDefault();
+      const line = remove.closest("li");
+      const next = $("button", line.nextElementSibling ?? line.parentElement) ?? field();
+      line.remove();
+      (next?.isConnected ? next : field()).focus();
+      changed();
+    }
+    const insert = event.target.closest("[data-insert]");
+    if (insert) {
+      const text = $("#markdown");
+      insert.closest("details").open = false;
+      text.focus();
+      text.setRangeText(insert.dataset.insert, text.selectionStart, text.selectionEnd, "end");
+      changed();
+    }
+    const seen = event.target.closest("[data-seen]");
+    if (seen) {
+      event.preventDefault();
+      $("#seen input[name=seen]").value = seen.dataset.seen;
+      refresh();
+    }
+    if (event.target.closest(".to") && !event.target.closest("button, input, li")) field().focus();
+  });
+
+  document.addEventListener("change", (event) => {
+    if (!event.target.matches("[data-uploads]")) return;
+    for (const file of event.target.files) upload(file);
+    event.target.value = "";
+  });
+
+  for (const name of ["dragover", "dragleave", "drop"]) {
+    document.addEventListener(name, (event) => {
+      const desk = event.target.closest?.("[data-drop]");
+      if (!desk || !event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      desk.classList.toggle("over", name === "dragover");
+      if (name === "drop") for (const file of event.dataTransfer.files) upload(file);
+    });
+  }
+
+  // before htmx: a file on its way goes along, and a dialog closes behind its button
+  document.addEventListener("submit", (event) => {
+    if (event.target !== form()) return;
+    if (uploading) {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      wantsToSend = event.submitter ?? $("[data-send-button]");
+      $("[data-saved]").textContent = "Waiting for the files…";
+      return;
+    }
+    if ($("#later")?.open) $("#later").close();
+  }, true);
+
+  // Undo brings the letter back into the composer, unless somebody has begun another one there
+  document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
+    if (!ctx.request.action.endsWith("/undo") || !form()) return;
+    ctx.request.body.set("composer", isEmpty() ? "empty" : "busy");
+    ctx.request.body.set("back", form().dataset.draft);
+  });
+
+  document.addEventListener("htmx:before:response", ({ detail: { ctx } }) => {
+    // sent: before the page goes on, or a fresh composer comes, the draft is forgotten
+    if (ctx.sourceElement !== form() || ctx.request.action !== "/messages" || !ctx.response.raw.ok) return;
+    clearTimeout(timer);
+    localStorage.removeItem(draftKey());
+  });
+
+  document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+    if (ctx.sourceElement?.closest?.("#composer") && ctx.response?.status >= 400) {
+      $("#composer [aria-invalid=true]")?.focus();
+    }
+  });
+
+  document.addEventListener("DOMContentLoaded", bringDraft);
+}
