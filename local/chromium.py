@@ -6,6 +6,7 @@ import ctypes
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,13 +50,37 @@ def find(say: Say = lambda _: None) -> Path:
         # Ubuntu's chromium-browser is a shell script that asks to install a snap.
         if path and Path(path).is_file() and not _asks_for_snap(Path(path)):
             return Path(path)
-    if not debian.is_debian():
-        raise Unavailable(ADVICE)
-    if os.geteuid() == 0:
-        installed = _install(say)
-        if installed is not None:
-            return installed
-    return _unpack(say)
+    for way in (_playwrights_own, _install, _unpack, _install_playwrights_own):
+        found = way(say)
+        if found is not None:
+            return found
+    raise Unavailable(ADVICE)
+
+
+def _playwrights_own(say: Say) -> Path | None:
+    """The browser that `playwright install` fetched, if it is there and starts."""
+    script = "from playwright.sync_api import sync_playwright as s\nwith s() as p: print(p.chromium.executable_path)"
+    asked = _run([sys.executable, "-c", script])
+    path = Path(asked.stdout.strip())
+    if asked.returncode != 0 or not path.is_file() or _run([str(path), "--version"]).returncode != 0:
+        return None
+    return path
+
+
+def _install_playwrights_own(say: Say) -> Path | None:
+    """For systems without a Chromium package: macOS, and Ubuntu, where it is a snap."""
+    say("downloading Playwright's Chromium")
+    # Its libraries come from the system's packages, which only root can install.
+    libraries = ["--with-deps"] if debian.is_debian() and os.geteuid() == 0 else []
+    _run([sys.executable, "-m", "playwright", "install", *libraries, "chromium"])
+    return _playwrights_own(say)
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    return subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
 
 
 def make_playwright_start(say: Say = lambda _: None) -> None:
@@ -79,36 +104,28 @@ def _asks_for_snap(path: Path) -> bool:
 
 
 def _install(say: Say) -> Path | None:
+    if not debian.is_debian() or os.geteuid() != 0:
+        return None
     say("installing chromium with apt-get")
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    install = ["install", "-y", "--no-install-recommends", "chromium", "fonts-liberation"]
+    install = ["apt-get", "-q", "install", "-y", "--no-install-recommends", "chromium", "fonts-liberation"]
     # Lists may be missing or too old: update them when it does not work without.
-    for steps in ([install], [["update"], install]):
-        codes = [
-            subprocess.run(
-                ["apt-get", "-q", *step],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-            ).returncode
-            for step in steps
-        ]
+    for steps in ([install], [["apt-get", "-q", "update"], install]):
+        codes = [_run(step).returncode for step in steps]
         if codes[-1] == 0 and Path("/usr/bin/chromium").is_file():
             return Path("/usr/bin/chromium")
     return None
 
 
-def _unpack(say: Say) -> Path:
+def _unpack(say: Say) -> Path | None:
     try:
         root = debian.unpacked("chromium", own="^chromium(-common)?$", say=say)
-    except Unavailable as error:
-        raise Unavailable(f"{ADVICE} (Tried: {error}.)") from error
+        fonts = debian.unpacked("fonts-liberation", own="^fonts-liberation", say=say)
+    except Unavailable:
+        return None
     if not (root / "usr/lib/chromium/chromium").is_file():
-        raise Unavailable(f"{ADVICE} (The package chromium of this system holds no program.)")
+        return None
     wrapper = root / "chromium"
     if not wrapper.exists():
-        fonts = debian.unpacked("fonts-liberation", own="^fonts-liberation", say=say)
         configuration = root / "fonts.conf"
         configuration.write_text(_FONTS.format(fonts=fonts / "usr/share/fonts", cache=root / "font-cache"))
         text = _WRAPPER.format(libraries=debian.library_path(root), root=root, fonts=configuration)
