@@ -13,6 +13,8 @@ from crm_api.errors import install_error_handlers
 from crm_api.messages.api import router as messages_api
 from crm_api.messages.pages import router as messages_pages
 from crm_api.monitoring.api import router as monitoring_router
+from crm_api.sandbox.api import router as sandbox_api
+from crm_api.sandbox.store import SANDBOX_FILE, SandboxStore
 from crm_api.settings import CrmSettings
 from crm_api.web.pages import router as web_router
 from crm_api.web.security import SecurityHeaders
@@ -27,7 +29,8 @@ deliveries can be asked at any time. Every error is a problem document (RFC 9457
 
 def create_app(settings: CrmSettings) -> FastAPI:
     database = Database(settings.database)
-    feed = ChangeFeed(database.url)
+    sandbox = SandboxStore(settings.data_dir / SANDBOX_FILE)
+    feed = ChangeFeed(database.url, {"sandbox": sandbox.path})
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -40,6 +43,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.state.settings = settings
     app.state.database = database
     app.state.feed = feed
+    app.state.sandbox = sandbox
     app.state.files = FileStore(settings.files_dir)
     install_error_handlers(app)
     app.add_middleware(Door)
@@ -49,5 +53,6 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.include_router(messages_api)
     app.include_router(messages_pages)
     app.include_router(monitoring_router)
+    app.include_router(sandbox_api)
     app.include_router(web_router)
     return app

@@ -9,8 +9,10 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -22,6 +24,7 @@ from shared.clock import now
 log = logging.getLogger(__name__)
 
 SQLITE_POLL_SECONDS = 0.01
+FILE_POLL_SECONDS = 0.05
 KEPT = timedelta(minutes=5)
 EVERYTHING = "*"  # something was missed: whoever listens should look again
 _CHANNEL = "posthaste"
@@ -85,22 +88,27 @@ class Subscription:
 class ChangeFeed:
     """Hears every commit's topics and hands them to the subscriptions. Lives in one event loop."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, files: Mapping[str, Path] | None = None) -> None:
+        """files: topic → an SQLite file of another process; any commit to it is a change of that topic."""
         self._url = url
+        self._files = files or {}
         self._subscriptions: set[Subscription] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self.closed = False
 
     async def start(self) -> None:
         listen = self._listen_sqlite if self._url.startswith("sqlite") else self._listen_postgresql
-        self._task = asyncio.create_task(self._keep(listen), name="changes")
+        self._tasks = [asyncio.create_task(self._keep(listen), name="changes")]
+        for topic, path in self._files.items():
+            listen_file = partial(self._listen_file, topic, path)
+            self._tasks.append(asyncio.create_task(self._keep(listen_file), name=f"changes of {topic}"))
 
     async def close(self) -> None:
         self.closed = True
-        if self._task:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+                await task
         self._tell({EVERYTHING})
 
     @contextlib.contextmanager
@@ -142,6 +150,17 @@ class ChangeFeed:
                         last = rows[-1][0]
                         yield {topic for _, topic in rows}
                 await asyncio.sleep(SQLITE_POLL_SECONDS)
+
+    async def _listen_file(self, topic: str, path: Path) -> AsyncIterator[set[str]]:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            version = None
+            while True:
+                if self._subscriptions:  # nobody listens: nobody need look
+                    (current,) = connection.execute("PRAGMA data_version").fetchone()
+                    if current != version:
+                        version = current
+                        yield {topic}
+                await asyncio.sleep(FILE_POLL_SECONDS)
 
     async def _listen_postgresql(self) -> AsyncIterator[set[str]]:
         url = self._url.replace("postgresql+psycopg://", "postgresql://")

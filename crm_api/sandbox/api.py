@@ -1,0 +1,89 @@
+"""/api/v1/sandbox: the mails that the sandbox took, for trials and tests."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
+
+from crm_api.auth.deps import SignedIn
+from crm_api.deps import FeedDep
+from crm_api.errors import Invalid, NotFound
+from crm_api.paging import Page
+from crm_api.sandbox.deps import StoreDep
+from crm_api.sandbox.mail import read, read_head
+from crm_api.sandbox.schemas import Cleared, MailOut, MailSummary
+from crm_api.sandbox.store import SandboxStore, StoredMail
+
+router = APIRouter(prefix="/api/v1/sandbox", tags=["sandbox"])
+
+MAX_ID = 2**62
+MailId = Annotated[int, Path(ge=1, lt=MAX_ID)]
+
+
+@router.get("/messages", response_model_by_alias=True)
+async def messages(
+    store: StoreDep,
+    feed: FeedDep,
+    _: SignedIn,
+    to: Annotated[str | None, Query(max_length=320, description="an address of the envelope")] = None,
+    after: Annotated[int, Query(ge=0, lt=MAX_ID, description="only mails with a higher id")] = 0,
+    wait: Annotated[float, Query(ge=0, le=30, description="seconds to wait for the first one")] = 0,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: str | None = None,
+) -> Page[MailSummary]:
+    """Newest first. With `wait` it answers as soon as there is one, at the latest then."""
+    before = _before(cursor)
+
+    async def look() -> list[StoredMail]:
+        return await run_in_threadpool(store.list, to, before=before, after=after, limit=limit + 1)
+
+    found = await look()
+    if not found and wait:
+        deadline = asyncio.get_running_loop().time() + wait
+        with feed.subscribe() as subscription:
+            while not (found := await look()):
+                left = deadline - asyncio.get_running_loop().time()
+                if left <= 0 or feed.closed:
+                    break
+                await subscription.next(left)
+    items = [MailSummary.of(read_head(mail)) for mail in found[:limit]]
+    return Page(items=items, next=str(items[-1].id) if len(found) > limit else None)
+
+
+def _before(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    if not (cursor.isascii() and cursor.isdigit() and 0 < int(cursor[:20]) < MAX_ID):
+        raise Invalid.field("cursor", "This cursor is none. Take `next` from the page before.")
+    return int(cursor)
+
+
+@router.delete("/messages")
+def clear(store: StoreDep, _: SignedIn) -> Cleared:
+    """Empties the inbox."""
+    return Cleared(deleted=store.clear())
+
+
+@router.get("/messages/{mail_id}", response_model_by_alias=True)
+def message(store: StoreDep, _: SignedIn, mail_id: MailId) -> MailOut:
+    """One mail, read: headers decoded, text, HTML, attachments."""
+    return MailOut.of(read(_get(store, mail_id)))
+
+
+@router.get("/messages/{mail_id}/raw", response_class=Response, responses={200: {"content": {"message/rfc822": {}}}})
+def raw(store: StoreDep, _: SignedIn, mail_id: MailId) -> Response:
+    """The mail as it came."""
+    return Response(
+        _get(store, mail_id).content,
+        media_type="message/rfc822",
+        headers={"Content-Disposition": f'attachment; filename="mail-{mail_id}.eml"'},
+    )
+
+
+def _get(store: SandboxStore, mail_id: int) -> StoredMail:
+    mail = store.get(mail_id)
+    if mail is None:
+        raise NotFound("There is no such mail. The inbox may have been emptied.")
+    return mail

@@ -1,0 +1,191 @@
+"""The mails that the sandbox took, in an SQLite file of its own: <data dir>/sandbox.sqlite.
+
+The sandbox process writes, web reads and clears. The newest 10,000 are kept, less if they are large.
+"""
+
+import contextlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+SANDBOX_FILE = "sandbox.sqlite"  # in the data directory
+KEPT_MAILS = 10_000
+KEPT_BYTES = 512 * 1024 * 1024
+SWEEP_EVERY = 500  # mails
+_BUSY_SECONDS = 30.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS mail (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    received_at REAL NOT NULL,
+    sender TEXT NOT NULL,
+    recipients TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    head BLOB NOT NULL,  -- before the body, so that a list does not read bodies
+    body BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS mail_to (
+    address TEXT NOT NULL,
+    mail_id INTEGER NOT NULL,
+    PRIMARY KEY (address, mail_id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS mail_to_mail ON mail_to (mail_id);
+CREATE TABLE IF NOT EXISTS flaky (key TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NewMail:
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes  # with CRLF, as it came
+
+    def split(self) -> tuple[bytes, bytes]:
+        """The header with its empty line, and the body."""
+        head, blank, body = self.content.partition(b"\r\n\r\n")
+        return head + blank, body
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMail:
+    id: int
+    received_at: datetime
+    sender: str  # of the envelope
+    recipients: list[str]  # of the envelope
+    size: int  # bytes
+    head: bytes
+    body: bytes = b""  # empty in lists
+
+    @property
+    def content(self) -> bytes:
+        return self.head + self.body
+
+
+_LISTED = "id, received_at, sender, recipients, size, head"
+
+
+class SandboxStore:
+    """Safe to use from several threads and processes; makes the file when it is not there."""
+
+    def __init__(self, path: Path, kept_mails: int = KEPT_MAILS, kept_bytes: int = KEPT_BYTES) -> None:
+        self.path, self.kept_mails, self.kept_bytes = path, kept_mails, kept_bytes
+        self._since_sweep = 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._connect() as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.executescript(_SCHEMA)
+
+    def open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA synchronous=FULL")  # 250 means that it is on the disk
+        return connection
+
+    @contextlib.contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        with contextlib.closing(self.open()) as connection:
+            yield connection
+
+    def add(self, mails: Iterable[NewMail], connection: sqlite3.Connection | None = None) -> list[int]:
+        """Stores them durably, in one transaction; the ids. connection: one to keep, from open()."""
+        if connection is None:
+            with self._connect() as connection:
+                return self.add(mails, connection)
+        ids: list[int] = []
+        with _transaction(connection):
+            for mail in mails:
+                head, body = mail.split()
+                row = (time.time(), mail.sender, json.dumps(mail.recipients), len(mail.content), head, body)
+                cursor = connection.execute(
+                    "INSERT INTO mail (received_at, sender, recipients, size, head, body) VALUES (?, ?, ?, ?, ?, ?)",
+                    row,
+                )
+                assert cursor.lastrowid is not None
+                connection.executemany(
+                    "INSERT OR IGNORE INTO mail_to VALUES (?, ?)",
+                    [(address.lower(), cursor.lastrowid) for address in mail.recipients],
+                )
+                ids.append(cursor.lastrowid)
+            self._since_sweep += len(ids)
+            if self._since_sweep >= min(SWEEP_EVERY, self.kept_mails):
+                self._since_sweep = 0
+                self._sweep(connection)
+        return ids
+
+    def _sweep(self, connection: sqlite3.Connection) -> None:
+        keep, size = 0, 0
+        for mail_id, its_size in connection.execute("SELECT id, size FROM mail ORDER BY id DESC"):
+            keep, size = keep + 1, size + its_size
+            if keep > self.kept_mails or (size > self.kept_bytes and keep > 1):
+                connection.execute("DELETE FROM mail WHERE id <= ?", (mail_id,))
+                connection.execute("DELETE FROM mail_to WHERE mail_id <= ?", (mail_id,))
+                break
+
+    def list(
+        self, to: str | None = None, *, before: int | None = None, after: int | None = None, limit: int = 50
+    ) -> list[StoredMail]:
+        """Newest first, without bodies. to: an address of the envelope, in any case. before, after: ids."""
+        where = ["id < ?", "id > ?"]
+        values: Any = [before or 2**62, after or 0]
+        sql = f"SELECT {_LISTED} FROM mail WHERE "  # noqa: S608
+        if to is not None:
+            sql = f"SELECT {_LISTED} FROM mail_to JOIN mail ON id = mail_id WHERE "  # noqa: S608
+            where = ["address = ?", "mail_id < ?", "mail_id > ?"]
+            values = [to.strip().lower(), *values]
+        key = "id" if to is None else "mail_id"
+        sql += " AND ".join(where) + f" ORDER BY {key} DESC LIMIT ?"
+        with self._connect() as connection:
+            return [_stored(*row) for row in connection.execute(sql, (*values, limit))]
+
+    def get(self, mail_id: int) -> StoredMail | None:
+        with self._connect() as connection:
+            sql = f"SELECT {_LISTED}, body FROM mail WHERE id = ?"  # noqa: S608
+            row = connection.execute(sql, (mail_id,)).fetchone()
+        return _stored(*row) if row else None
+
+    def count(self, to: str | None = None) -> int:
+        with self._connect() as connection:
+            if to is None:
+                (count,) = connection.execute("SELECT count(*) FROM mail").fetchone()
+            else:
+                (count,) = connection.execute(
+                    "SELECT count(*) FROM mail_to WHERE address = ?", (to.strip().lower(),)
+                ).fetchone()
+        return int(count)
+
+    def clear(self) -> int:
+        """Deletes all mails; how many there were. Ids are not used again."""
+        with self._connect() as connection, _transaction(connection):
+            count = connection.execute("DELETE FROM mail").rowcount
+            connection.execute("DELETE FROM mail_to")
+            connection.execute("DELETE FROM flaky")
+        return count
+
+    def count_try(self, key: str) -> int:
+        """How often this was asked for the key, this time included."""
+        with self._connect() as connection:
+            (times,) = connection.execute(
+                "INSERT INTO flaky VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET times = times + 1 RETURNING times",
+                (key,),
+            ).fetchone()
+        return int(times)
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _stored(
+    mail_id: int, at: float, sender: str, recipients: str, size: int, head: bytes, body: bytes = b""
+) -> StoredMail:
+    return StoredMail(mail_id, datetime.fromtimestamp(at, UTC), sender, json.loads(recipients), size, head, body)
