@@ -55,7 +55,8 @@ class House:
         self.sandbox_port = _port("SANDBOX_SMTP_PORT", 0) or self._remembered.port("sandbox_smtp_port")
         self.first_start = "started_before" not in self._remembered
         self.admin_email = given("ADMIN_EMAIL") or ADMIN_EMAIL
-        self.admin_password = given("ADMIN_PASSWORD") or self._remembered.secret("admin_password")
+        self.chosen_password = given("ADMIN_PASSWORD")
+        self.admin_password = self.chosen_password or self._remembered.secret("admin_password")
         self.amqp_url = given("AMQP_URL")
         self.smtp_url = given("SMTP_URL")
 
@@ -94,10 +95,19 @@ class House:
     def ready_file(self, name: str) -> Path:
         return self.folder / "ready" / name
 
-    def filled(self) -> None:
+    def filled(self, *, administrator_added: bool) -> None:
         """The first-start data are in: from now on samples are not put in again."""
+        if administrator_added:
+            self._remembered.put("administrator", self.admin_email)
         self._remembered.put("started_before", True)
-        self.first_start = False
+
+    def password_hint(self, *, administrator_added: bool, where: str) -> str:
+        """The password itself once, when it has just been made; later where to find it."""
+        if self._remembered.get("administrator", str) != self.admin_email:
+            return "with an account that the database already had"
+        if self.chosen_password:
+            return "with the password from POSTHASTE_ADMIN_PASSWORD"
+        return self.admin_password if administrator_added else f"first password: see {where}"
 
     def environment(self, node: Node | None) -> dict[str, str]:
         """What every part gets to know."""

@@ -81,6 +81,7 @@ class Launcher:
         self._screen = screen
         self._node: Node | None = None
         self._migration: leash.Leashed | None = None
+        self._administrator_added = False
         self._parts: list[Part] = []
 
     def start(self) -> None:
@@ -95,10 +96,7 @@ class Launcher:
         if self._node is not None:
             screen.step("starting RabbitMQ")
             self._node.start()
-        if self._migration.wait() != 0:
-            lines = house.log("migrate").read_text(errors="replace").splitlines()[-15:]
-            raise LocalError(f"The database could not be migrated. {house.log('migrate')}:\n" + "\n".join(lines))
-        house.filled()
+        self._finish_migration(self._migration)
         screen.step("starting web, dispatch, mail room and sandbox inbox")
         self._parts = self._make_parts(environment)
         for part in self._parts:
@@ -110,7 +108,6 @@ class Launcher:
         log = self._house.log("migrate")
         log.parent.mkdir(parents=True, exist_ok=True)
         self._screen.step("migrating the database")
-        self._was_first = self._house.first_start
         log.touch(mode=0o600)
         with log.open("wb") as output:
             return leash.start(
@@ -119,6 +116,16 @@ class Launcher:
                 stdout=output,
                 stderr=output,
             )
+
+    def _finish_migration(self, migration: leash.Leashed) -> None:
+        code = migration.wait()
+        log = self._house.log("migrate")
+        text = log.read_text(errors="replace")
+        if code != 0:
+            end = "\n".join(text.splitlines()[-15:])
+            raise LocalError(f"The database could not be migrated. The end of {log}:\n{end}")
+        self._administrator_added = "administrator added" in text
+        self._house.filled(administrator_added=self._administrator_added)
 
     def _make_parts(self, environment: dict[str, str]) -> list[Part]:
         house = self._house
@@ -159,8 +166,7 @@ class Launcher:
 
     def _tell(self, seconds: float) -> None:
         house, node = self._house, self._node
-        where = _short(house.secrets_file)
-        password = house.admin_password if self._was_first else f"first password: see {where}"
+        password = house.password_hint(administrator_added=self._administrator_added, where=_short(house.secrets_file))
         rows = [("Posthaste", house.url, ""), ("Sign in", house.admin_email, password)]
         if node is not None:
             rows.append(("RabbitMQ", node.management_url, f"{node.user} / {node.password}"))

@@ -49,11 +49,14 @@ def test_the_second_start_remembers_the_first(house: MakeHouse, tmp_path: Path) 
     first = house(tmp_path)
     assert first.first_start
     assert first.first_start_environment()["POSTHASTE_SAMPLES"] == "1"
-    first.filled()
+    first.filled(administrator_added=True)
+    said = first.password_hint(administrator_added=True, where="local.json")
+    assert said == first.admin_password
     first.release()
     second = house(tmp_path)
     assert not second.first_start
     assert second.first_start_environment()["POSTHASTE_SAMPLES"] == "0"
+    assert second.password_hint(administrator_added=False, where="local.json").endswith("local.json")
     assert (second.sandbox_port, second.admin_password) == (first.sandbox_port, first.admin_password)
     assert second.secrets_file.stat().st_mode & 0o077 == 0
     assert json.loads(second.secrets_file.read_text())["admin_password"] == second.admin_password
@@ -94,3 +97,15 @@ def test_passwords_in_urls_are_not_shown() -> None:
     shown = without_secrets("amqp://me:hunter2@one.example:5672/v, amqps://me:hunter2@two.example/v")
     assert shown == "amqp://one.example:5672/v, amqps://two.example/v"
     assert without_secrets("smtp://a%40b:pass@mail.example:587?tls=starttls") == "smtp://mail.example:587"
+
+
+def test_a_password_is_shown_only_if_it_is_right(house: MakeHouse, tmp_path: Path) -> None:
+    known = house(tmp_path / "chosen", ADMIN_PASSWORD="chosen by me")
+    known.filled(administrator_added=True)
+    assert "chosen" not in known.password_hint(administrator_added=True, where="local.json")
+    assert "chosen" not in known.secrets_file.read_text()
+    # A database that others made has its own accounts.
+    stranger = house(tmp_path / "stranger", ADMIN_PASSWORD="")
+    stranger.filled(administrator_added=False)
+    said = stranger.password_hint(administrator_added=False, where="local.json")
+    assert said == "with an account that the database already had"
