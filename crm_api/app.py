@@ -14,6 +14,7 @@ from crm_api.messages.api import router as messages_api
 from crm_api.messages.pages import router as messages_pages
 from crm_api.monitoring.api import router as monitoring_router
 from crm_api.sandbox.api import router as sandbox_api
+from crm_api.sandbox.pages import router as sandbox_pages
 from crm_api.sandbox.store import SANDBOX_FILE, SandboxStore
 from crm_api.settings import CrmSettings
 from crm_api.web.pages import router as web_router
@@ -54,5 +55,6 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.include_router(messages_pages)
     app.include_router(monitoring_router)
     app.include_router(sandbox_api)
+    app.include_router(sandbox_pages)
     app.include_router(web_router)
     return app
