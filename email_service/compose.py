@@ -62,7 +62,7 @@ class _Prepared:
         self._html = None if command.html is None else _Body("html", command.html)
         self._from = b"From: %s\r\n" % mime.mailbox("the sender", command.sender.address, command.sender.name)
         if command.reply_to:
-            name, address = parseaddr(command.reply_to)
+            name, address = parseaddr(mime.checked("Reply-To", command.reply_to))
             self._from += b"Reply-To: %s\r\n" % mime.mailbox("Reply-To", address, name)
         self._attachments = attachments
         token = secrets.token_hex(12).encode()

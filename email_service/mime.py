@@ -28,7 +28,8 @@ class BadMail(ValueError):
     """The letter cannot be written; str() says why, for a person."""
 
 
-def _checked(what: str, text: str) -> str:
+def checked(what: str, text: str) -> str:
+    """The text if it can stand in a header; raises BadMail."""
     if _CONTROL.search(text):
         raise BadMail(f"{what} contains a line break or another control character.")
     return text
@@ -36,7 +37,7 @@ def _checked(what: str, text: str) -> str:
 
 def unstructured(name: str, text: str) -> bytes:
     """A whole header line like Subject, folded and encoded; `name` is a header name in ASCII."""
-    _checked(name, text)
+    checked(name, text)
     if not _PLAIN_HEADER.fullmatch(text) or "=?" in text or text != text.strip() or "  " in text:
         return f"{name}: {_encoded_words(text, FOLD_AT - len(name) - 2)}\r\n".encode()
     lines, line = [], f"{name}:"
@@ -70,7 +71,7 @@ def mailbox(what: str, address: str, name: str = "") -> bytes:
     wire = envelope(what, address)
     if not name:
         return wire.encode()
-    _checked(f"The name of {what}", name)
+    checked(f"The name of {what}", name)
     if not name.isascii() or "=?" in name or len(name) > 60:
         return f"{_encoded_words(name, 60)}\r\n <{wire}>".encode()
     if not _ATOMS.fullmatch(name) or name != name.strip() or "  " in name:
@@ -81,7 +82,7 @@ def mailbox(what: str, address: str, name: str = "") -> bytes:
 
 def envelope(what: str, address: str) -> str:
     """The address as SMTP wants it: the domain in ASCII, the rest as it is."""
-    if not _MAILBOX.fullmatch(_checked(f"The address of {what}", address)):
+    if not _MAILBOX.fullmatch(checked(f"The address of {what}", address)):
         raise BadMail(f"The address of {what} is no mail address.")
     if address.isascii():
         return address
@@ -129,7 +130,7 @@ def _base64_lines(body: bytes) -> bytes:
 
 def attachment_part(filename: str, content_type: str, content: bytes) -> bytes:
     """A file as a part, by the standard library: it is made once for a whole mailing."""
-    _checked("The name of an attachment", filename)
+    checked("The name of an attachment", filename)
     kind, _, subtype = content_type.lower().partition("/")
     if not _CONTENT_TYPE.fullmatch(content_type) or kind in ("multipart", "message"):
         kind, subtype = "application", "octet-stream"  # those two must not be base64 (RFC 2045, section 6.4)
