@@ -18,6 +18,7 @@ from crm_api.sandbox.pages import router as sandbox_pages
 from crm_api.sandbox.store import SANDBOX_FILE, SandboxStore
 from crm_api.settings import CrmSettings
 from crm_api.web.pages import router as web_router
+from crm_api.web.reference import router as reference_router
 from crm_api.web.security import SecurityHeaders
 from crm_api.web.zone import ReadersZone
 from shared.files import FileStore
@@ -40,7 +41,9 @@ def create_app(settings: CrmSettings) -> FastAPI:
         await feed.close()
         database.close()
 
-    app = FastAPI(title="Posthaste", version="0.1.0", description=DESCRIPTION, lifespan=life)
+    app = FastAPI(
+        title="Posthaste", version="0.1.0", description=DESCRIPTION, lifespan=life, docs_url=None, redoc_url=None
+    )
     app.state.settings = settings
     app.state.database = database
     app.state.feed = feed
@@ -56,5 +59,6 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.include_router(monitoring_router)
     app.include_router(sandbox_api)
     app.include_router(sandbox_pages)
+    app.include_router(reference_router)
     app.include_router(web_router)
     return app

@@ -6,16 +6,22 @@ Problem                       answered as RFC 9457 problem document under /api, 
 ├── Conflict           409    the thing is not in a state in which that can be done
 ├── TooLarge           413
 ├── NotSignedIn        401
-└── Forbidden          403
+├── Forbidden          403
+├── Unavailable        503    the database does not answer
+└── Internal           500    a defect of ours; its traceback is in the log
 """
 
+import logging
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+
+log = logging.getLogger("web")
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -29,6 +35,7 @@ class FieldProblem:
 class Problem(Exception):
     status = 500
     kind = "internal"
+    meaning = ""  # for the page about the API
 
     def __init__(self, detail: str, *errors: FieldProblem) -> None:
         super().__init__(detail)
@@ -40,7 +47,7 @@ class Problem(Exception):
 
     def document(self) -> dict[str, object]:
         document: dict[str, object] = {
-            "type": f"/docs/problems#{self.kind}",
+            "type": f"/help/api#problem-{self.kind}",
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
@@ -52,6 +59,7 @@ class Problem(Exception):
 
 class Invalid(Problem):
     status, kind = 422, "invalid"
+    meaning = "Something in the request cannot be taken. `errors` names each field and says what to write instead."
 
     @classmethod
     def field(cls, field: str, message: str) -> "Invalid":
@@ -60,28 +68,44 @@ class Invalid(Problem):
 
 class NotFound(Problem):
     status, kind = 404, "not-found"
+    meaning = "There is no such thing."
 
 
 class Conflict(Problem):
     status, kind = 409, "conflict"
+    meaning = "The thing is not, or no longer, in a state in which that can be done. Look at it again."
 
 
 class TooLarge(Problem):
     status, kind = 413, "too-large"
+    meaning = "More than the settings allow. `errors` names the field and the limit."
 
 
 class NotSignedIn(Problem):
     status, kind = 401, "not-signed-in"
+    meaning = "The key is missing, wrong or revoked."
 
 
 class Forbidden(Problem):
     status, kind = 403, "forbidden"
+    meaning = "You may not do that."
+
+
+class Unavailable(Problem):
+    status, kind = 503, "unavailable"
+    meaning = "The database does not answer. Nothing was done; send the same again in a moment."
+
+
+class Internal(Problem):
+    status, kind = 500, "internal"
+    meaning = "A defect of ours. Sending again with the same Idempotency-Key is safe."
 
 
 class _Http(Problem):
     """What Starlette itself refuses: unknown path, wrong method."""
 
     kind = "http"
+    meaning = "Unknown path, or a method that the path does not have."
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -97,7 +121,7 @@ def _field_name(location: tuple[int | str, ...]) -> str:
 
 
 def answer(request: Request, problem: Problem) -> Response:
-    headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else None
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "2"}}.get(problem.status)
     if request.url.path.startswith("/api/"):
         return JSONResponse(problem.document(), problem.status, headers, PROBLEM_JSON)
     from crm_api.web.problems import problem_page  # pages need the app's templates, which need this module
@@ -117,6 +141,16 @@ def install_error_handlers(app: FastAPI) -> None:
             for item in error.errors()
         ]
         return answer(request, Invalid("The request does not have the right form.", *found))
+
+    @app.exception_handler(OperationalError)
+    async def on_database(request: Request, error: OperationalError) -> Response:
+        log.error("the database does not answer: %s", error.orig)
+        return answer(request, Unavailable("The database does not answer. Nothing was done; try again in a moment."))
+
+    @app.exception_handler(Exception)
+    async def on_defect(request: Request, error: Exception) -> Response:
+        # Starlette raises it again afterwards, so that the traceback is logged
+        return answer(request, Internal("Something of ours went wrong. It is in the log."))
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:
