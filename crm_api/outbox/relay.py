@@ -101,7 +101,7 @@ class Relay:
 
     async def _publish(self, row: Claimed) -> AmqpProblem | None:
         command = self._letters.command(row, self.lane)
-        headers = properties(SendCommand.TYPE, command.key, x_attempt=1, x_first_seen=now().isoformat())
+        headers = properties(SendCommand.TYPE, command.key, x_attempt=1, x_first_seen=int(now().timestamp()))
         try:
             await self._publisher.publish(COMMANDS, lane_key(self.lane), encode(command), headers)
         except AmqpProblem as problem:
