@@ -1,6 +1,7 @@
 """python -m crm_api web | dispatch | sandbox | migrate"""
 
 import asyncio
+import signal
 import sys
 
 from crm_api.settings import CrmSettings
@@ -22,6 +23,9 @@ def web(settings: CrmSettings) -> None:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal once more when it has stopped in good order; that is no failure
+        signal.signal(number, lambda *_: None)
     uvicorn.Server(config).run()
 
 
