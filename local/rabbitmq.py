@@ -53,6 +53,7 @@ class Node:
         self._programs: Programs | None = None
         self._epmd: leash.Leashed | None = None
         self._server: leash.Leashed | None = None
+        self._ready = False
         self._choose()
 
     def _choose(self) -> None:
@@ -91,8 +92,13 @@ class Node:
 
     def start(self) -> None:
         """Start and wait until AMQP and the management API answer; raises ``LocalError``."""
-        if self.is_running():
-            return
+        if not self.is_running():
+            self.begin()
+            self.finish()
+
+    def begin(self) -> None:
+        """The first half of ``start()``: find the programs, start the processes."""
+        self.kill()  # the epmd of a node that died
         if self._programs is None:
             self._programs = find(self._say)
         # After kill() the ports are the same, so that clients find the node again.
@@ -105,19 +111,34 @@ class Node:
                 self._start_in_docker(self._programs.docker)
             else:
                 self._start_programs(self._programs)
-            self._wait_until_ready()
         except BaseException:
             self.kill()
             raise
 
+    def finish(self) -> None:
+        """The second half of ``start()``: wait."""
+        assert self._server is not None
+        try:
+            self._wait_for(
+                lambda: _listens(self.port) and self.management.answers(), "RabbitMQ", START_SECONDS, self._server
+            )
+        except BaseException:
+            self.kill()
+            raise
+        self._ready = True
+
     def stop(self) -> None:
         """Stop in order; the queues and what is in them stay."""
+        if not self._ready:
+            self.kill()  # while it boots it is deaf to SIGTERM, and has nothing to lose
+            return
         if self._server is not None:
             self._server.stop(STOP_SECONDS)
             self._server = None
         if self._epmd is not None:
             self._epmd.stop()
             self._epmd = None
+        self._ready = False
 
     def kill(self) -> None:
         """As a power cut would: no time to write anything."""
@@ -126,6 +147,7 @@ class Node:
                 part.kill()
                 part.wait()
         self._server = self._epmd = None
+        self._ready = False
 
     def _write_configuration(self, host: str, amqp: int, management: int) -> Path:
         path = self.folder / "rabbitmq.conf"
@@ -206,12 +228,6 @@ class Node:
                 stderr=subprocess.STDOUT,
                 grace=grace,
             )
-
-    def _wait_until_ready(self) -> None:
-        assert self._server is not None
-        self._wait_for(
-            lambda: _listens(self.port) and self.management.answers(), "RabbitMQ", START_SECONDS, self._server
-        )
 
     def _wait_for(self, ready: Callable[[], bool], what: str, seconds: float, process: leash.Leashed) -> None:
         deadline = time.monotonic() + seconds

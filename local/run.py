@@ -19,6 +19,7 @@ from local.screen import Screen
 
 TICK_SECONDS = 0.1
 IMPATIENT_SECONDS = 30.0
+BROKER_TRIES = 3
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -95,12 +96,18 @@ class Launcher:
         self._migration = self._migrate(environment)
         if self._node is not None:
             screen.step("starting RabbitMQ")
-            self._node.start()
+            self._node.begin()
         self._finish_migration(self._migration)
-        screen.step("starting web, dispatch, mail room and sandbox inbox")
         self._parts = self._make_parts(environment)
-        for part in self._parts:
+        screen.step("starting web, dispatch, mail room and sandbox inbox")
+        without_broker = [part for part in self._parts if part.name in ("web", "sandbox")]
+        for part in without_broker:
             part.start()
+        if self._node is not None:
+            self._node.finish()
+        for part in self._parts:
+            if part not in without_broker:
+                part.start()
         self._wait_until_ready()
         self._tell(time.monotonic() - began)
 
@@ -191,10 +198,19 @@ class Launcher:
 
     def _look_once(self) -> None:
         if self._node is not None and not self._node.is_running():
-            self._screen.from_part("rabbitmq", "ended, starting again")
-            self._node.start()
+            self._start_broker_again(self._node)
         for part in self._parts:
             part.look_after()
+
+    def _start_broker_again(self, node: Node) -> None:
+        for left in reversed(range(BROKER_TRIES)):
+            self._screen.from_part("rabbitmq", "ended, starting again")
+            try:
+                node.start()
+                return
+            except LocalError:
+                if not left:
+                    raise
 
     def stop(self) -> None:
         """Web first, so that nothing new comes in; the broker last, so that all can hand over their work."""

@@ -55,6 +55,10 @@ def test_a_first_and_a_second_start(launch: Launch, tmp_path: Path) -> None:
     assert Management(console, user, console_password).answers()
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
 
+    os.kill(first.pid_of("beam.smp"), signal.SIGKILL)
+    first.wait_for("rabbitmq  ended, starting again")
+    wait_until(lambda: Management(console, user, console_password).answers(), "the same broker again")
+
     second_copy = launch(tmp_path / "data")
     assert second_copy.process.wait(30) == 1
     assert "already runs with the data directory" in second_copy.said
@@ -100,12 +104,12 @@ def test_with_a_broker_of_ones_own_and_parts_that_die(launch: Launch, amqp_url: 
     assert shown == f"amqp://{amqp_url.rpartition('@')[2]}"
     assert "chosen by the test" not in launcher.said
 
-    for name, words in (("dispatch", ("crm_api", "dispatch")), ("web", ("crm_api", "web"))):
-        pid = launcher.pid_of(*words)
+    for name in ("dispatch", "web"):
+        pid = launcher.pid_of("crm_api", name)
         os.kill(pid, signal.SIGKILL)
         launcher.wait_for(f"{name}  ended (exit code -9), starting again")
         wait_until(
-            lambda pid=pid, words=words: launcher.pid_of(*words) != pid,  # type: ignore[misc]
+            lambda pid=pid, name=name: launcher.pids_of("crm_api", name) - {pid},  # type: ignore[misc]
             f"another {name}",
         )
 

@@ -88,12 +88,15 @@ class Launcher:
         """What still runs of it."""
         return alive(self.mark)
 
-    def pid_of(self, *words: str) -> int:
-        """The process whose command line has all these words, and is not its leash."""
-        found = [
+    def pids_of(self, *words: str) -> set[int]:
+        """The processes whose command lines have all these words, without their leashes."""
+        return {
             pid
             for pid, command in self.left().items()
             if all(word in command for word in words) and "leash_wrapper" not in command
-        ]
-        assert found, f"nothing with {words} among {self.left()}"
-        return min(found)
+        }
+
+    def pid_of(self, *words: str) -> int:
+        """The one such process."""
+        [pid] = self.pids_of(*words)
+        return pid
