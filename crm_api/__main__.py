@@ -23,9 +23,6 @@ def web(settings: CrmSettings) -> None:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
-    # uvicorn raises the signal again once it has drained; that is a good end.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal once more when it has stopped in good order; that is no failure
         signal.signal(number, lambda *_: None)
