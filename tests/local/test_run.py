@@ -16,7 +16,11 @@ from tests.support.launcher import Launcher
 from tests.support.processes import can_see_marks
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.skipif(not can_see_marks, reason="finds processes through /proc, which is Linux only")
+pytestmark = [
+    pytest.mark.skipif(not can_see_marks, reason="finds processes through /proc, which is Linux only"),
+    # Seven processes and a broker, twice, on a machine that may be busy.
+    pytest.mark.timeout(300),
+]
 
 Launch = Callable[..., Launcher]
 
