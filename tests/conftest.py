@@ -81,9 +81,7 @@ def database_template(tmp_path_factory: pytest.TempPathFactory, request: pytest.
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(
-    request: pytest.FixtureRequest, database_template: Template, tmp_path: Path
-) -> Iterator[str]:
+def database_url(request: pytest.FixtureRequest, database_template: Template, tmp_path: Path) -> Iterator[str]:
     """A fresh, migrated, empty database of each kind."""
     if request.param == "sqlite":
         yield database_template.copy_sqlite(tmp_path / "posthaste.sqlite")
