@@ -17,6 +17,7 @@ from crm_api.sandbox.api import router as sandbox_api
 from crm_api.sandbox.pages import router as sandbox_pages
 from crm_api.sandbox.store import SANDBOX_FILE, SandboxStore
 from crm_api.settings import CrmSettings
+from crm_api.web.body_limit import BodyLimit, largest_request
 from crm_api.web.pages import router as web_router
 from crm_api.web.reference import router as reference_router
 from crm_api.web.security import SecurityHeaders
@@ -52,6 +53,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
     install_error_handlers(app)
     app.add_middleware(Door)
     app.add_middleware(ReadersZone)
+    app.add_middleware(BodyLimit, most=largest_request(settings))
     app.add_middleware(SecurityHeaders)
     app.include_router(auth_router)
     app.include_router(messages_api)

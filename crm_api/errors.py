@@ -154,4 +154,5 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:
-        return answer(request, _Http(error.status_code, str(error.detail)))
+        detail = str(error.detail)
+        return answer(request, TooLarge(detail) if error.status_code == 413 else _Http(error.status_code, detail))

@@ -101,7 +101,14 @@ class Relay:
 
     async def _publish(self, row: Claimed) -> AmqpProblem | None:
         command = self._letters.command(row, self.lane)
-        headers = properties(SendCommand.TYPE, command.key, x_attempt=1, x_first_seen=int(now().timestamp()))
+        headers = properties(
+            SendCommand.TYPE,
+            command.key,
+            x_attempt=1,
+            x_first_seen=int(now().timestamp()),
+            # W3C Trace Context: one trace a message, one span a delivery
+            traceparent=f"00-{command.message.hex}-{command.delivery.hex[16:]}-01",
+        )
         try:
             await self._publisher.publish(COMMANDS, lane_key(self.lane), encode(command), headers)
         except AmqpProblem as problem:
