@@ -30,8 +30,8 @@ def launch(rabbitmq: Node) -> Iterator[Launch]:
     """Starts copies, once it is known that there is a RabbitMQ to be had; kills what a test leaves."""
     launched: list[Launcher] = []
 
-    def start(data_dir: Path, **settings: str) -> Launcher:
-        launched.append(Launcher(data_dir, **settings))
+    def start(data_dir: Path, *, under: tuple[str, ...] = (), **settings: str) -> Launcher:
+        launched.append(Launcher(data_dir, under=under, **settings))
         return launched[-1]
 
     yield start
@@ -90,6 +90,14 @@ def test_kill_9_leaves_nothing(launch: Launch, tmp_path: Path) -> None:
         assert part in commands
     launcher.process.kill()
     wait_until(lambda: not launcher.left(), "everything gone", seconds=20)
+
+
+def test_kill_9_of_make_stops_everything_in_order(launch: Launch, amqp_url: str, tmp_path: Path) -> None:
+    launcher = launch(tmp_path / "data", under=("sh", "-c", '"$@"; exit', "make"), AMQP_URL=amqp_url)
+    launcher.wait_until_ready()
+    launcher.process.kill()
+    wait_until(lambda: not launcher.left(), "everything gone", seconds=60)
+    assert launcher.lines[-1].endswith("stopped")
 
 
 def test_ctrl_c_while_it_starts_leaves_nothing(launch: Launch, tmp_path: Path) -> None:

@@ -18,9 +18,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Launcher:
-    """One run. Every process that comes of it carries ``mark``."""
+    """One run. Every process that comes of it carries ``mark``.
 
-    def __init__(self, data_dir: Path, **settings: str) -> None:
+    ``under`` is a command that runs the command after it, as make does.
+    """
+
+    def __init__(self, data_dir: Path, *, under: tuple[str, ...] = (), **settings: str) -> None:
         self.mark = new_mark()
         self.data_dir = data_dir
         self.lines: list[str] = []
@@ -31,7 +34,7 @@ class Launcher:
             inherited["POSTHASTE_CACHE_DIR"] = os.environ["POSTHASTE_CACHE_DIR"]
         settings |= {"DATA_DIR": str(data_dir), "PORT": str(self.port)}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "local", "run", "--with-parent"],
+            [*under, sys.executable, "-m", "local", "run", "--with-parent"],
             cwd=ROOT,
             env=inherited | self.mark | {f"POSTHASTE_{name}": value for name, value in settings.items()},
             stdout=subprocess.PIPE,
