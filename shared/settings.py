@@ -22,8 +22,12 @@ class _FromFiles(PydanticBaseSettingsSource):
     """NAME_FILE names a file that holds the value of NAME."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
-        return (Path(path).read_text().strip() if path else None), field_name, False
+        name = f"{PREFIX}{field_name.upper()}_FILE"
+        path = os.environ.get(name)
+        try:
+            return (Path(path).read_text().strip() if path else None), field_name, False
+        except OSError as problem:
+            raise SettingsError(f"{name}: {problem}") from None
 
     def __call__(self) -> dict[str, Any]:
         found = {name: self.get_field_value(None, name)[0] for name in self.settings_cls.model_fields}

@@ -1,0 +1,23 @@
+from pathlib import Path
+
+import pytest
+
+from shared.files import FileDamaged, FileMissing, FileStore, hash_of
+
+
+def test_the_same_bytes_are_stored_once(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    sha256 = store.put(b"plan")
+    assert sha256 == hash_of(b"plan") == store.put(b"plan")
+    assert store.get(sha256) == b"plan"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [store.path(sha256)]
+
+
+def test_a_missing_and_a_damaged_file_are_told_apart(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    with pytest.raises(FileMissing):
+        store.get("0" * 64)
+    sha256 = store.put(b"plan")
+    store.path(sha256).write_bytes(b"plot")
+    with pytest.raises(FileDamaged):
+        store.get(sha256)
