@@ -117,9 +117,13 @@ function step(by) {
 async function openKeys() {
   const dialog = $("#keys");
   if (!dialog || dialog.open) return;
-  await htmx.ajax("GET", "/help/keys", { target: "#keys", swap: "innerHTML" });
-  const box = $("[data-single-keys]", dialog);
-  if (box) box.checked = singleKeys();
+  if (!dialog.firstElementChild) {
+    const headers = { "HX-Request": "true", "HX-Request-Type": "partial", "HX-Target": "dialog#keys" };
+    const answer = await fetch("/help/keys", { headers }).catch(() => null);
+    if (!answer?.ok) return;
+    dialog.innerHTML = await answer.text();
+    wake();
+  }
   dialog.showModal();
 }
 

@@ -1,0 +1,166 @@
+"""A house in which everything has happened once: a message in each state, long names, many recipients."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from crm_api.messages import actions, service
+from crm_api.messages.models import Delivery
+from crm_api.monitoring.models import Process
+from crm_api.outbox import store as outbox
+from crm_api.outcomes import store as outcomes
+from crm_api.sandbox.store import SANDBOX_FILE, NewMail, SandboxStore
+from shared.clock import now
+from shared.contracts import OutcomeKind, TalkLine
+from shared.lanes import Lane
+from tests.support.crm import Crm
+from tests.support.outcomes import outcome_of
+
+LETTER = """Dear {{ first_name | default("friend") }},
+
+the saplings on **M26** leave on *Thursday* and reach {{ company | default("you") }} on Friday.
+
+- keep the roots covered
+- plant within two days
+
+> As agreed on the telephone
+
+| Sort | Number |
+|---|---|
+| Apple | 400 |
+
+Kind regards
+[Holt & Daughter](https://holt-trees.example)
+"""
+LONG = "Maximiliane-Theodora von Hohenfels-Wittgenstein zu Schwarzenberg"
+LONG_ADDRESS = "maximiliane-theodora.von-hohenfels-wittgenstein@koeniglich-bayerische-baumschulen.example"
+LONG_WORD = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
+MAIL = b"""From: Ida Holt <ida@holt-trees.example>\r
+To: Marta Lindqvist <marta@lindqvist.example>\r
+Subject: Your saplings leave on Thursday\r
+Message-ID: <0193-5d1e@posthaste.example>\r
+Date: Sat, 21 Nov 2026 02:00:00 +0000\r
+MIME-Version: 1.0\r
+Content-Type: multipart/mixed; boundary="b"\r
+\r
+--b\r
+Content-Type: multipart/alternative; boundary="a"\r
+\r
+--a\r
+Content-Type: text/plain; charset=utf-8\r
+\r
+They leave on Thursday.\r
+--a\r
+Content-Type: text/html; charset=utf-8\r
+\r
+<p style="color: #060">They leave on <b>Thursday</b>.</p><script>document.title = "taken over"</script>\r
+--a--\r
+--b\r
+Content-Type: text/plain\r
+Content-Disposition: attachment; filename="plan.txt"\r
+\r
+the plan\r
+--b--\r
+"""
+
+
+def heartbeats(crm: Crm, broker: str = "up") -> None:
+    """Dispatch and two workers that are heard of for a day."""
+    with crm.database.write() as session:
+        seen = now() + timedelta(days=1)
+        session.merge(Process(name="dispatch here 1", kind="dispatch", seen_at=seen, data={"broker": broker}))
+        for number in (1, 2):
+            data: dict[str, object] = {"room": "north", "workers": 2}
+            session.merge(Process(name=f"north/{number}", kind="worker", seen_at=seen, data=data))
+
+
+def settle(crm: Crm, message: UUID, **kinds: str) -> None:
+    """Each address's delivery goes through the broker and comes to the outcome given for it ("" is none yet)."""
+    rows = {row.address: row for row in crm.deliveries(message)}
+    with crm.database.write() as session:
+        claimed = outbox.claim(session, Lane.urgent, now(), 1000)
+        outbox.mark_queued(session, claimed, now())
+    found = [_outcome(rows[address], kind) for address, kind in kinds.items() if kind]
+    with crm.database.write() as session:
+        outcomes.apply(session, found, now())
+
+
+_WORDS = {
+    "accepted": ("Their server has taken it.", 250, "Ok: queued as 4F7kQz2hXnz1R", None),
+    "deferred": ("Their server asks every new sender to wait a few minutes.", 451, "Greylisted", "4.7.1"),
+    "failed": ("Their server says there is no such mailbox.", 550, "no mailbox here by that name", "5.1.1"),
+    "unknown": ("The line broke after the final dot, before their server answered.", None, None, None),
+}
+
+
+def _outcome(delivery: Delivery, kind: str) -> object:
+    reason, code, reply, enhanced = _WORDS[kind]
+    talk = (
+        TalkLine(0, "them", "220 mx.example ESMTP"),
+        TalkLine(1, "us", "EHLO mail.holt-trees.example"),
+        TalkLine(112, "tls", "TLSv1.3, TLS_AES_256_GCM_SHA384"),
+        TalkLine(169, "us", f"RCPT TO:<{delivery.address}>"),
+        TalkLine(221, "them", f"{code} {enhanced or '2.0.0'} {reply}" if code else "354 go ahead"),
+    )
+    return outcome_of(
+        delivery,
+        kind=OutcomeKind(kind),
+        reason=reason,
+        code=code,
+        reply=reply,
+        enhanced=enhanced,
+        queue_id="4F7kQz2hXnz1R" if kind == "accepted" else None,
+        next_at=now() + timedelta(minutes=9) if kind == "deferred" else None,
+        tls="TLSv1.3",
+        talk=talk,
+    )
+
+
+def everything(crm: Crm) -> dict[str, str]:
+    """Name of a scene → the page that shows it."""
+    heartbeats(crm)
+    with crm.database.write() as session:
+        plan = service.store_file(session, crm.files, crm.settings, b"the plan", "Planting plan, north field.txt")
+    attached = [{"sha256": plan.sha256, "filename": "Planting plan, north field.txt"}]
+    marta = crm.customer(first_name="Marta", last_name="Lindqvist", company="Lindqvist Trädgård", email="marta@l.example")
+    long = crm.customer(first_name=LONG, last_name="", company=f"{LONG_WORD} mbH & Co. KG", email=LONG_ADDRESS)
+    pages = {"customer": f"/customers/{marta.id}", "long customer": f"/customers/{long.id}"}
+
+    def scene(name: str, *to: dict[str, str], subject: str, **members: object) -> UUID:
+        members = {"markdown": LETTER, "text": None} | members
+        message = crm.send(subject=subject, to=list(to), **members)
+        pages[name] = f"/messages/{message.id}"
+        return message.id
+
+    bare = {"email": "jonas@ek.example", "name": "Jonas Ek"}
+    two = scene(
+        "sent and deferred", {"customer_id": str(marta.id)}, bare, subject="Order confirmed", attachments=attached
+    )
+    settle(crm, two, **{"marta@l.example": "accepted", "jonas@ek.example": "deferred"})
+    for kind in ("failed", "unknown"):
+        settle(crm, scene(kind, bare, subject=f"Invoice {kind}"), **{"jonas@ek.example": kind})
+    let_be = scene("discarded", bare, subject="Old address")
+    settle(crm, let_be, **{"jonas@ek.example": "failed"})
+    with crm.database.write() as session:
+        actions.discard(session, crm.delivery(let_be).id, crm.principal)
+    subject = f"{LONG_WORD}: die vollständige Bestellbestätigung für {{{{ name }}}}"
+    settle(crm, scene("long", {"customer_id": str(long.id)}, subject=subject), **{LONG_ADDRESS: ""})
+    html = '<body style="background: #efe"><h1>Prices</h1><script>document.title = "taken over"</script></body>'
+    foreign = scene("foreign HTML", bare, subject="Prices", markdown=None, text="Prices", html=html)
+    settle(crm, foreign, **{"jonas@ek.example": "accepted"})
+    plain = scene("plain text", bare, subject="Your code", markdown=None, text="Your code is 482913.")
+    settle(crm, plain, **{"jonas@ek.example": "accepted"})
+    readers = [{"email": f"reader{n}@example.com", "name": f"Reader {n}"} for n in range(60)]
+    kinds = ("accepted", "accepted", "deferred", "failed", "", "unknown")
+    many = scene("many", *readers, subject="Winter catalogue")
+    settle(crm, many, **{f"reader{n}@example.com": kinds[n % 6] for n in range(60)})
+    # last, or the relay's claim would take them along
+    planned = scene("planned", bare, subject="Frost warning", send_at=now() + timedelta(days=2))
+    stopped = scene("cancelled", bare, subject="Christmas wreaths", undo_seconds=300)
+    with crm.database.write() as session:
+        actions.cancel_message(session, stopped, crm.principal)
+    assert crm.message(planned).pending == 1
+    store = SandboxStore(crm.settings.data_dir / SANDBOX_FILE)
+    (mail,) = store.add([NewMail("bounce@holt-trees.example", ("marta@lindqvist.example",), MAIL)])
+    for part in ("html", "text", "headers", "source"):
+        pages[f"mail, {part}"] = f"/sandbox/{mail}?show={part}"
+    return pages
