@@ -11,23 +11,21 @@ from shared.lanes import Lane
 
 def outcome_of(delivery: Delivery, /, **members: Any) -> Outcome:
     at = now()
-    return Outcome(
-        **{
-            "delivery": delivery.id,
-            "generation": delivery.generation,
-            "attempt": 1,
-            "lane": Lane(delivery.lane),
-            "kind": OutcomeKind.accepted,
-            "phase": "dot",
-            "reason": "Their server has taken it.",
-            "worker": "north/1",
-            "host": "north.example",
-            "received_at": at - timedelta(milliseconds=20),
-            "started_at": at - timedelta(milliseconds=10),
-            "finished_at": at,
-            "server": "mx.example:25",
-            "code": 250,
-            "talk": (TalkLine(0, "them", "220 mx.example"), TalkLine(9, "them", "250 ok")),
-        }
-        | members
-    )
+    usual: dict[str, Any] = {
+        "delivery": delivery.id,
+        "generation": delivery.generation,
+        "attempt": 1,
+        "lane": Lane(delivery.lane),
+        "kind": OutcomeKind.accepted,
+        "phase": "dot",
+        "reason": "Their server has taken it.",
+        "worker": "north/1",
+        "host": "north.example",
+        "received_at": at - timedelta(milliseconds=20),
+        "started_at": at - timedelta(milliseconds=10),
+        "finished_at": at,
+        "server": "mx.example:25",
+        "code": 250,
+        "talk": (TalkLine(0, "them", "220 mx.example"), TalkLine(9, "them", "250 ok")),
+    }
+    return Outcome(**(usual | members))

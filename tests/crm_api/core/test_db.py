@@ -16,10 +16,14 @@ def user(name: str, at: datetime | None = None) -> User:
 
 
 def test_a_block_that_raises_leaves_nothing(database: Database) -> None:
-    with pytest.raises(RuntimeError), database.write() as session:
-        session.add(user("ada"))
-        session.flush()
-        raise RuntimeError
+    def fail() -> None:
+        with database.write() as session:
+            session.add(user("ada"))
+            session.flush()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     with database.read() as session:
         assert session.exec(select(User)).all() == []
 

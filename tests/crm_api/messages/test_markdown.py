@@ -13,7 +13,8 @@ def test_both_parts_are_made_and_keep_the_fields() -> None:
     )
     assert parts.html == (
         "<p>Dear {{ first_name }},</p>\n"
-        '<p>see <a href="https://example.com/plan">the plan</a> for <strong>{{ company | default("you") }}</strong>.</p>\n'
+        '<p>see <a href="https://example.com/plan">the plan</a> for '
+        '<strong>{{ company | default("you") }}</strong>.</p>\n'
     )
 
 
