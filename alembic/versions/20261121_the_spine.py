@@ -216,6 +216,7 @@ def upgrade() -> None:
             ["tag.id"],
         ),
         sa.PrimaryKeyConstraint("tag_id", "customer_id"),
+        sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_customer_tag_customer_id"), "customer_tag", ["customer_id"], unique=False)
     op.create_table(
@@ -227,8 +228,9 @@ def upgrade() -> None:
             ["customer.id"],
         ),
         sa.PrimaryKeyConstraint("word", "customer_id"),
+        sqlite_with_rowid=False,
     )
-    op.create_index(op.f("ix_customer_word_customer_id"), "customer_word", ["customer_id"], unique=False)
+    op.create_index("ix_customer_word_of", "customer_word", ["customer_id", "word"], unique=False)
     op.create_table(
         "delivery",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -397,7 +399,7 @@ def downgrade() -> None:
         postgresql_where=sa.text("state = 'pending'"),
     )
     op.drop_table("delivery")
-    op.drop_index(op.f("ix_customer_word_customer_id"), table_name="customer_word")
+    op.drop_index("ix_customer_word_of", table_name="customer_word")
     op.drop_table("customer_word")
     op.drop_index(op.f("ix_customer_tag_customer_id"), table_name="customer_tag")
     op.drop_table("customer_tag")

@@ -1,15 +1,7 @@
-"""Is everything up, and how much waits? Asked by every page and after every change.
+"""Is everything up, and how much waits? Asked by every page and after every change."""
 
-The answer is remembered for twenty times as long as it took: a small house is told the truth of this moment, and one
-with a million waiting deliveries spends at most a twentieth of its time counting them.
-"""
-
-import threading
-import time
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import text
 from sqlmodel import Session, col, select
@@ -18,31 +10,18 @@ from crm_api.messages.models import WATCHED
 from crm_api.messages.states import NEEDS_PERSON, OPEN
 from crm_api.monitoring.models import Process
 from crm_api.monitoring.schemas import Broker, SystemState
+from crm_api.remembered import Remembered
 from shared.clock import now
 
 ALIVE = timedelta(seconds=15)
-_REMEMBERED_TIMES = 20
-_REMEMBERED_AT_MOST = 5.0  # seconds
 
-_lock = threading.Lock()
-_remembered: WeakKeyDictionary[Any, tuple[float, SystemState]] = WeakKeyDictionary()
+_states: Remembered[SystemState] = Remembered()
 # word for word the condition of ix_delivery_watched, or SQLite would not use it
 _COUNT = text(f"SELECT state, count(*) FROM delivery WHERE {WATCHED} GROUP BY state")  # noqa: S608
 
 
 def system_state(session: Session, console_url: str | None = None) -> SystemState:
-    engine = session.get_bind().engine
-    with _lock:  # one asks, the others wait for its answer
-        until, state = _remembered.get(engine, (0.0, None))
-        if state is None or time.monotonic() > until:
-            began = time.monotonic()
-            state = _ask(session)
-            ended = time.monotonic()
-            _remembered[engine] = (
-                ended + min((ended - began) * _REMEMBERED_TIMES, _REMEMBERED_AT_MOST),
-                state,
-            )
-    return replace(state, console_url=console_url)
+    return replace(_states.get(session, "system", lambda: _ask(session)), console_url=console_url)
 
 
 def _ask(session: Session) -> SystemState:

@@ -1,0 +1,211 @@
+"""Lists of customers: sorted, filtered, searched, page by page, as fast with 100,000 of them as with ten.
+
+Each filter (a word, a tag, letters in trouble) can do two things: list the few customers it lets through, or test one
+customer. With a filter that lets few through, those are fetched and sorted; with none such, the index of the sort
+order is walked and each customer tested, which soon fills a page.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, exists, func, literal_column, text
+from sqlmodel import Session, col, select
+
+from crm_api.customers.models import Contact, Customer, CustomerTag, CustomerWord
+from crm_api.customers.tags import tag_id
+from crm_api.customers.words import end_of, query_words, words_of
+from crm_api.errors import Invalid
+from crm_api.messages.models import WATCHED, Delivery
+from crm_api.messages.states import NEEDS_PERSON
+from crm_api.paging import after, make_cursor, read_cursor
+from crm_api.remembered import Remembered
+
+Sort = Literal["name", "company", "created", "written"]
+
+FEW = 5_000  # fetched and sorted in some 10 ms
+MOST_COUNTED = 1_000
+
+# sort → column, its Python type, newest first
+_SORTS: dict[str, tuple[Any, type, bool]] = {
+    "name": (Customer.sort_name, str, False),
+    "company": (Customer.sort_company, str, False),
+    "created": (Customer.created_at, datetime, True),
+    "written": (Customer.written_at, datetime, True),
+}
+
+
+@dataclass(frozen=True)
+class _Filter:
+    """ids: customer ids that pass, perhaps some twice. passes: whether the customer at hand does."""
+
+    ids: Any
+    passes: ColumnElement[bool]
+
+
+def _by_word(prefix: str) -> _Filter:
+    begins = (col(CustomerWord.word) >= prefix) & (col(CustomerWord.word) < end_of(prefix))
+    return _Filter(
+        select(CustomerWord.customer_id).where(begins),
+        exists().where(begins, col(CustomerWord.customer_id) == Customer.id).correlate(Customer),
+    )
+
+
+def _by_tag(number: int) -> _Filter:
+    tagged = col(CustomerTag.tag_id) == number
+    return _Filter(
+        select(CustomerTag.customer_id).where(tagged),
+        exists().where(tagged, col(CustomerTag.customer_id) == Customer.id).correlate(Customer),
+    )
+
+
+def _by_trouble() -> _Filter:
+    # the condition of ix_delivery_watched, word for word, lets SQLite use it
+    trouble = text(WATCHED), col(Delivery.state).in_(NEEDS_PERSON)
+    return _Filter(
+        select(Delivery.customer_id).where(*trouble, col(Delivery.customer_id).is_not(None)),
+        exists().where(*trouble, col(Delivery.customer_id) == Customer.id).correlate(Customer),
+    )
+
+
+def _filters(session: Session, query: str | None, tag: str | None, trouble: bool) -> list[_Filter] | None:
+    """None: nobody can pass."""
+    filters = []
+    if query and query.strip():
+        words = query_words(query)
+        if not words:
+            return None  # only signs: no word to look for
+        filters += [_by_word(word) for word in words]
+    if tag:
+        number = tag_id(session, tag)
+        if number is None:
+            return None
+        filters.append(_by_tag(number))
+    if trouble:
+        filters.append(_by_trouble())
+    return filters
+
+
+def _up_to(session: Session, ids: Any, most: int) -> int:
+    return session.exec(select(func.count()).select_from(ids.limit(most).subquery())).one()
+
+
+def _unindexed(session: Session, column: Any) -> Any:
+    """SQLite has no statistics and would walk the index and test everybody; a plus before a column forbids it that
+    (sqlite.org/optoverview.html, section 2). PostgreSQL knows better by itself."""
+    if session.get_bind().dialect.name != "sqlite":
+        return column
+    return literal_column(f"+customer.{column.key}", column.type)
+
+
+def _matching(session: Session, filters: list[_Filter], archived: bool) -> tuple[Any, bool]:
+    """A select of the customers that pass, and whether it begins with the few of the rarest filter."""
+    counted = [(_up_to(session, filter.ids, FEW + 1), filter) for filter in filters]
+    count, rarest = min(counted, key=lambda pair: pair[0], default=(FEW + 1, None))
+    statement = select(Customer)
+    if rarest is None or count > FEW:
+        mine = col(Customer.archived).is_(archived)
+        return statement.where(mine, *(filter.passes for filter in filters)), False
+    others = [filter.passes for filter in filters if filter is not rarest]
+    mine = _unindexed(session, Customer.archived).is_(archived)
+    if session.get_bind().dialect.name == "sqlite":
+        few = rarest.ids.distinct().cte("few").prefix_with("MATERIALIZED")
+        (number,) = few.c
+        statement = statement.join(few, number == Customer.id)
+    else:  # as an array, or PostgreSQL likes to read all customers and merge
+        statement = statement.where(col(Customer.id) == func.any(func.array(rarest.ids.scalar_subquery())))
+    return statement.where(mine, *others), True
+
+
+def list_page(
+    session: Session,
+    *,
+    query: str | None = None,
+    tag: str | None = None,
+    trouble: bool = False,
+    archived: bool = False,
+    sort: Sort = "name",
+    cursor: str | None = None,
+    limit: int = 50,
+) -> tuple[Sequence[Customer], str | None]:
+    """A page, and the cursor of the next one. query: each of its words begins a word of the customer."""
+    filters = _filters(session, query, tag, trouble)
+    if filters is None:
+        return [], None
+    column, kind, descending = _SORTS[sort]
+    statement, few = _matching(session, filters, archived)
+    keys = [_unindexed(session, column) if few else column, col(Customer.id)]
+    if cursor:
+        name, value, last = read_cursor(cursor, str, kind, UUID)
+        if name != sort:
+            raise Invalid.field("cursor", "This cursor belongs to another order. Begin with the first page.")
+        statement = statement.where(after(keys, (value, last), descending))
+    order = [key.desc() if descending else key.asc() for key in keys]
+    found = session.exec(statement.order_by(*order).limit(limit + 1)).all()
+    if len(found) <= limit:
+        return found, None
+    last_one = found[limit - 1]
+    return found[:limit], make_cursor(sort, getattr(last_one, column.key), last_one.id)
+
+
+def count_matching(
+    session: Session, *, query: str | None = None, tag: str | None = None, trouble: bool = False, archived: bool = False
+) -> int:
+    """How many a filtered list holds; MOST_COUNTED + 1 means more than that, however many there are."""
+    filters = _filters(session, query, tag, trouble)
+    if filters is None:
+        return 0
+    statement, _ = _matching(session, filters, archived)
+    return _up_to(session, statement.with_only_columns(Customer.id), MOST_COUNTED + 1)
+
+
+def count_customers(session: Session, archived: bool = False) -> int:
+    """Exact, from an index alone; remembered for a moment when there are very many."""
+
+    def ask() -> int:
+        return session.exec(
+            select(func.count()).select_from(Customer).where(col(Customer.archived).is_(archived))
+        ).one()
+
+    return _counts.get(session, f"customers {archived}", ask)
+
+
+_counts: Remembered[int] = Remembered()
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """Somebody to write to. value: "customer:<id>" or "contact:<id>"."""
+
+    value: str
+    name: str
+    address: str
+    note: str
+
+
+def suggest(session: Session, query: str, limit: int = 8) -> list[Suggestion]:
+    """Customers that fit and have an address, then the people there; those written to last come first."""
+    found, _ = list_page(session, query=query, sort="written", limit=limit)
+    words = query_words(query)
+    people = session.exec(
+        select(Contact)
+        .where(col(Contact.customer_id).in_([customer.id for customer in found]), Contact.email != "")
+        .order_by(col(Contact.id))
+    ).all()
+    suggestions = []
+    for customer in found:
+        if customer.email:
+            company = customer.company if customer.company != customer.name else ""
+            suggestions.append(Suggestion(f"customer:{customer.id}", customer.name, customer.email, company))
+        for person in people:
+            if person.customer_id == customer.id and _fits(person, customer, words):
+                note = ", ".join(part for part in (person.role, customer.company or customer.name) if part)
+                suggestions.append(Suggestion(f"contact:{person.id}", person.name, person.email, note))
+    return suggestions[:limit]
+
+
+def _fits(person: Contact, customer: Customer, words: list[str]) -> bool:
+    has = words_of([person.first_name, person.last_name, person.email, customer.company, customer.last_name])
+    return all(any(word.startswith(asked) for word in has) for asked in words)

@@ -1,0 +1,235 @@
+"""The verbs of the customers room. Each change leaves a line in the customer's time line, in the same transaction."""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from sqlmodel import Session, col, delete, select
+
+from crm_api.auth.principal import Principal
+from crm_api.changes import announce
+from crm_api.customers.checks import (
+    CONTACT_FIELDS,
+    CUSTOMER_FIELDS,
+    MAX_CONTACTS,
+    clean,
+    clean_note,
+    clean_tags,
+    need_one,
+)
+from crm_api.customers.finding import count_customers, list_page, suggest
+from crm_api.customers.models import Contact, Customer, CustomerEntry, CustomerTag, CustomerWord
+from crm_api.customers.tags import all_tags, set_tags, tags_of
+from crm_api.customers.timeline import timeline
+from crm_api.customers.words import fold, words_of
+from crm_api.errors import Conflict, Invalid, NotFound
+from crm_api.messages.models import Delivery
+from shared.clock import now
+
+__all__ = ["CUSTOMER_FIELDS", "all_tags", "count_customers", "list_page", "suggest", "tags_of", "timeline"]
+
+_NAMING = ("first_name", "last_name", "company", "email")
+
+
+def get(session: Session, customer_id: UUID) -> Customer:
+    customer = session.get(Customer, customer_id)
+    if customer is None:
+        raise NotFound("There is no such customer.")
+    return customer
+
+
+def _get_to_change(session: Session, customer_id: UUID) -> Customer:
+    customer = session.get(Customer, customer_id, with_for_update=True)
+    if customer is None:
+        raise NotFound("There is no such customer.")
+    return customer
+
+
+def create(session: Session, principal: Principal, values: Mapping[str, str], tags: Sequence[str] = ()) -> Customer:
+    """values: any of CUSTOMER_FIELDS. Raises Invalid that names every wrong field."""
+    cleaned = dict.fromkeys(CUSTOMER_FIELDS, "") | clean(values, CUSTOMER_FIELDS)
+    names = clean_tags(tags)
+    need_one(cleaned, *_NAMING)
+    customer = Customer.model_validate(cleaned | {"sort_name": "", "sort_company": ""})
+    _sort(customer)
+    session.add(customer)
+    session.flush()
+    set_tags(session, customer.id, names)
+    _index(session, customer)
+    _note(session, customer, principal, "created")
+    return customer
+
+
+def update(
+    session: Session,
+    principal: Principal,
+    customer_id: UUID,
+    values: Mapping[str, str],
+    tags: Sequence[str] | None = None,
+) -> Customer:
+    """Changes the given fields, and the tags if they are given. Nothing changed: nothing noted."""
+    cleaned = clean(values, CUSTOMER_FIELDS)
+    names = clean_tags(tags) if tags is not None else None
+    customer = _get_to_change(session, customer_id)
+    changes = _change(customer, cleaned)
+    need_one({name: getattr(customer, name) for name in _NAMING}, *_NAMING)
+    data: dict[str, object] = {"changes": changes} if changes else {}
+    if names is not None:
+        added, removed = set_tags(session, customer_id, names)
+        if added or removed:
+            data["tags"] = {"added": added, "removed": removed}
+    if data:
+        _sort(customer)
+        _index(session, customer)
+        _note(session, customer, principal, "changed", data=data)
+    return customer
+
+
+def archive(session: Session, principal: Principal, customer_id: UUID) -> Customer:
+    """Takes the customer out of lists and suggestions; nothing is lost."""
+    return _set_archived(session, principal, customer_id, True)
+
+
+def restore(session: Session, principal: Principal, customer_id: UUID) -> Customer:
+    return _set_archived(session, principal, customer_id, False)
+
+
+def _set_archived(session: Session, principal: Principal, customer_id: UUID, archived: bool) -> Customer:
+    customer = _get_to_change(session, customer_id)
+    if customer.archived != archived:
+        customer.archived = archived
+        _note(session, customer, principal, "archived" if archived else "restored")
+    return customer
+
+
+def remove(session: Session, customer_id: UUID) -> None:
+    """Deletes a customer that nothing was ever written to; raises Conflict for any other."""
+    customer = _get_to_change(session, customer_id)
+    if session.exec(select(Delivery.id).where(Delivery.customer_id == customer_id).limit(1)).first():
+        raise Conflict("Letters were written to this customer. Archive it instead: the letters keep their recipient.")
+    for table in (CustomerWord, CustomerTag, CustomerEntry, Contact):
+        session.execute(delete(table).where(col(table.customer_id) == customer_id))
+    session.delete(customer)
+    announce(session, "customers", f"customer:{customer_id}")
+
+
+def add_note(session: Session, principal: Principal, customer_id: UUID, text: str) -> CustomerEntry:
+    note = clean_note(text)
+    customer = get(session, customer_id)
+    entry = CustomerEntry(customer_id=customer_id, kind="note", by=principal.name, text=note)
+    session.add(entry)
+    announce(session, f"customer:{customer.id}")
+    return entry
+
+
+def contacts(session: Session, customer_id: UUID) -> list[Contact]:
+    return list(session.exec(select(Contact).where(Contact.customer_id == customer_id).order_by(col(Contact.id))))
+
+
+def get_contact(session: Session, customer_id: UUID, contact_id: UUID) -> Contact:
+    contact = session.get(Contact, contact_id)
+    if contact is None or contact.customer_id != customer_id:
+        raise NotFound("There is no such contact at this customer.")
+    return contact
+
+
+def add_contact(session: Session, principal: Principal, customer_id: UUID, values: Mapping[str, str]) -> Contact:
+    """values: any of CONTACT_FIELDS."""
+    cleaned = dict.fromkeys(CONTACT_FIELDS, "") | clean(values, CONTACT_FIELDS)
+    need_one(cleaned, "first_name", "last_name", "email")
+    customer = _get_to_change(session, customer_id)
+    if len(contacts(session, customer_id)) >= MAX_CONTACTS:
+        raise Invalid.field("first_name", f"A customer has at most {MAX_CONTACTS} contacts.")
+    contact = Contact.model_validate(cleaned | {"customer_id": customer_id})
+    session.add(contact)
+    session.flush()
+    _index(session, customer)
+    _note(session, customer, principal, "contact", data={"verb": "added", "name": contact.name})
+    return contact
+
+
+def update_contact(
+    session: Session, principal: Principal, customer_id: UUID, contact_id: UUID, values: Mapping[str, str]
+) -> Contact:
+    cleaned = clean(values, CONTACT_FIELDS)
+    customer = _get_to_change(session, customer_id)
+    contact = get_contact(session, customer_id, contact_id)
+    name = contact.name
+    changes = _change(contact, cleaned)
+    naming = ("first_name", "last_name", "email")
+    need_one({field: getattr(contact, field) for field in naming}, *naming)
+    if changes:
+        session.flush()
+        _index(session, customer)
+        _note(session, customer, principal, "contact", data={"verb": "changed", "name": name, "changes": changes})
+    return contact
+
+
+def remove_contact(session: Session, principal: Principal, customer_id: UUID, contact_id: UUID) -> None:
+    customer = _get_to_change(session, customer_id)
+    contact = get_contact(session, customer_id, contact_id)
+    was = {field: getattr(contact, field) for field in CONTACT_FIELDS if getattr(contact, field)}
+    session.delete(contact)
+    session.flush()
+    _index(session, customer)
+    _note(session, customer, principal, "contact", data={"verb": "removed", "name": contact.name, "was": was})
+
+
+def same_address(session: Session, customer: Customer) -> list[Customer]:
+    """Others, not archived, with the same mail address; at most five. It is allowed, and said."""
+    if not customer.email:
+        return []
+    return list(
+        session.exec(
+            select(Customer)
+            .where(Customer.email == customer.email, Customer.id != customer.id, col(Customer.archived).is_(False))
+            .order_by(col(Customer.id))
+            .limit(5)
+        )
+    )
+
+
+def _change(row: Customer | Contact, values: Mapping[str, str]) -> dict[str, list[str]]:
+    """Sets what differs; field → [old, new]."""
+    changes = {}
+    for field, value in values.items():
+        if (old := getattr(row, field)) != value:
+            changes[field] = [old, value]
+            setattr(row, field, value)
+    return changes
+
+
+def _sort(customer: Customer) -> None:
+    customer.sort_name = fold(f"{customer.last_name} {customer.first_name}") or fold(customer.name)
+    customer.sort_company = fold(customer.company) or customer.sort_name
+
+
+def index_texts(customer: Customer, people: Sequence[Contact]) -> list[str]:
+    """All that a customer is found by: its own fields and its people's."""
+    texts = [customer.first_name, customer.last_name, customer.company, customer.email, customer.phone]
+    for person in people:
+        texts += [person.first_name, person.last_name, person.email, person.phone]
+    return texts
+
+
+def _index(session: Session, customer: Customer) -> None:
+    wanted = words_of(index_texts(customer, contacts(session, customer.id)))
+    had = set(session.exec(select(CustomerWord.word).where(CustomerWord.customer_id == customer.id)))
+    if gone := had - wanted:
+        session.execute(
+            delete(CustomerWord).where(
+                col(CustomerWord.customer_id) == customer.id, col(CustomerWord.word).in_(sorted(gone))
+            )
+        )
+    session.add_all(CustomerWord(word=word, customer_id=customer.id) for word in sorted(wanted - had))
+
+
+def _note(
+    session: Session,
+    customer: Customer,
+    principal: Principal,
+    kind: str,
+    data: dict[str, object] | None = None,
+) -> None:
+    customer.changed_at = now()
+    session.add(CustomerEntry(customer_id=customer.id, kind=kind, by=principal.name, data=data or {}))
+    announce(session, "customers", f"customer:{customer.id}")

@@ -1,0 +1,62 @@
+"""Words that customers are found and sorted by: without case, accents and marks, the same on both databases."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+MAX_WORD = 40  # characters; longer ones are found by their beginning
+MAX_WORDS = 500  # of one customer
+MAX_QUERY_WORDS = 6
+
+_WORD = re.compile(r"[^\W_]+")
+# letters that Unicode does not take apart, as people type them without their marks
+_PLAIN = str.maketrans(
+    {"ø": "o", "đ": "d", "ð": "d", "ł": "l", "ħ": "h", "ŧ": "t", "ı": "i", "ŋ": "n", "æ": "ae", "œ": "oe", "þ": "th"}
+)
+# scripts that put no space between words: a word is found from each of its characters on
+_UNSPACED = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]")
+
+
+def fold(text: str) -> str:
+    """“Müller-LÜDENSCHEIDT ” → “muller-ludenscheidt”. Folding twice is folding once."""
+    folded = text
+    for _ in range(3):  # case, marks and compatibility forms hide one another; two rounds settle all of Unicode
+        decomposed = unicodedata.normalize("NFKD", folded.casefold())
+        folded = "".join(c for c in decomposed if not unicodedata.combining(c)).translate(_PLAIN)
+    return " ".join(folded.split())
+
+
+def _split(text: str) -> list[str]:
+    return [word[:MAX_WORD] for word in _WORD.findall(fold(text))]
+
+
+def words_of(texts: Iterable[str]) -> set[str]:
+    """All that a customer with these texts is found by."""
+    found: dict[str, None] = {}
+    for text in texts:
+        for word in _split(text):
+            found[word] = None
+            if _UNSPACED.search(word):
+                found |= dict.fromkeys(word[start:] for start in range(1, len(word)))
+    return set(list(found)[:MAX_WORDS])
+
+
+def query_words(query: str) -> list[str]:
+    """What a query asks for; every one must begin one of the customer's words."""
+    words = list(dict.fromkeys(_split(query)))
+    # "demir d" asks for no more than "demir" does
+    needed = [word for word in words if not any(other != word and other.startswith(word) for other in words)]
+    # a single letter tells little and costs much: it counts only where there is nothing better
+    longer = [word for word in needed if len(word) > 1 or _UNSPACED.search(word)]
+    return (longer or needed[:2])[:MAX_QUERY_WORDS]
+
+
+def end_of(prefix: str) -> str:
+    """The first text that is after every text with this prefix, byte by byte in UTF-8."""
+    for length in range(len(prefix), 0, -1):
+        following = ord(prefix[length - 1]) + 1
+        if following == 0xD800:
+            following = 0xE000  # surrogates are no characters
+        if following <= 0x10FFFF:
+            return prefix[: length - 1] + chr(following)
+    return chr(0x10FFFF) * MAX_WORD
