@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from crm_api.auth.door import Door
 from crm_api.auth.pages import router as auth_router
 from crm_api.changes import ChangeFeed
+from crm_api.customers.api import router as customers_api
 from crm_api.db import Database
 from crm_api.errors import install_error_handlers
 from crm_api.messages.api import router as messages_api
@@ -56,6 +57,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.add_middleware(BodyLimit, most=largest_request(settings))
     app.add_middleware(SecurityHeaders)
     app.include_router(auth_router)
+    app.include_router(customers_api)
     app.include_router(messages_api)
     app.include_router(messages_pages)
     app.include_router(monitoring_router)

@@ -10,6 +10,8 @@ from crm_api.db import ByteOrdered, UtcDateTime
 from shared.clock import now
 from shared.ids import new_id
 
+NEVER = datetime.fromisoformat("1970-01-01T00:00:00+00:00")  # a date, so that an index can sort by it
+
 
 class Customer(SQLModel, table=True):
     """A person or company that is written to. sort_name and sort_company are folded: no case, no accents."""
@@ -36,7 +38,7 @@ class Customer(SQLModel, table=True):
     created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
     changed_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
     written_at: datetime = Field(
-        default=datetime.fromisoformat("1970-01-01T00:00:00+00:00"),
+        default=NEVER,
         sa_type=UtcDateTime,
         description="when a message was last written to this customer; 1970 means never",
     )
@@ -44,6 +46,10 @@ class Customer(SQLModel, table=True):
     @property
     def name(self) -> str:
         return f"{self.first_name} {self.last_name}".strip() or self.company or self.email
+
+    @property
+    def was_written_to(self) -> bool:
+        return self.written_at > NEVER
 
 
 class Contact(SQLModel, table=True):

@@ -49,7 +49,9 @@ _CONTACTS = {
         ("Nils", "Lindqvist", "Planting", "nils@lindqvist-tradgard.example", "+46 31 555 01 48"),
         ("Karin", "Åberg", "Invoices", "faktura@lindqvist-tradgard.example", ""),
     ],
-    "grounds@mensah-hotels.example": [("Efua", "Boateng", "Purchasing", "efua@mensah-hotels.example", "+233 30 255 0145")],
+    "grounds@mensah-hotels.example": [
+        ("Efua", "Boateng", "Purchasing", "efua@mensah-hotels.example", "+233 30 255 0145"),
+    ],
     "postmottak@fjellhagen.example": [("Ingrid", "Solberg", "Parks", "ingrid.solberg@fjellhagen.example", "")],
     "a.demir@demir-baumschulen.example": [("Jürgen", "Groß", "Loading dock", "lager@demir-baumschulen.example", "")],
     "emi@atelier-tanaka.example": [("健", "佐藤", "現場", "ken@atelier-tanaka.example", "")],
@@ -66,10 +68,10 @@ _NOTES = {
     "piet@vdberg-bollen.example": [(30, "Takes whole pallets. Asks for the price list in March.")],
     "hanna.kowalska@poczta.example": [(8, "Two old pear trees to be identified. Sent photographs.")],
     "smtp-550@example.com": [
-        (1, "Write to this address to see a letter fail: the sandbox refuses it, and it waits under Messages for a person.")
+        (1, "Write to this address to see a letter fail: the sandbox refuses it, and it needs a person.")
     ],
     "smtp-450@example.com": [
-        (1, "Write to this address to see a letter wait: the sandbox asks for patience, and it is tried again by itself.")
+        (1, "Write to this address to see a letter wait: it is tried again and again, by itself.")
     ],
     "flaky-2@example.com": [(1, "Write to this address to see a letter arrive at the third try.")],
     "drop@example.com": [

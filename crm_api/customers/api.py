@@ -1,0 +1,157 @@
+"""/api/v1/customers."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+from sqlmodel import Session
+
+from crm_api.auth.deps import SignedIn
+from crm_api.customers import service
+from crm_api.customers.finding import Sort
+from crm_api.customers.models import Customer
+from crm_api.customers.schemas import (
+    ContactIn,
+    ContactOut,
+    ContactPatch,
+    CustomerIn,
+    CustomerOut,
+    CustomerPatch,
+    LineOut,
+    NoteIn,
+)
+from crm_api.customers.timeline import Kind
+from crm_api.deps import DatabaseDep
+from crm_api.paging import Page
+
+router = APIRouter(prefix="/api/v1/customers", tags=["customers"])
+
+Limit = Annotated[int, Query(ge=1, le=200)]
+Cursor = Annotated[str | None, Query(max_length=2000, description="`next` of the page before")]
+
+
+def _out(session: Session, customer: Customer) -> CustomerOut:
+    tags = service.tags_of(session, [customer.id])[customer.id]
+    return CustomerOut.of(customer, tags, service.same_address(session, customer))
+
+
+@router.get("")
+def list_customers(
+    database: DatabaseDep,
+    _: SignedIn,
+    q: Annotated[str, Query(max_length=200, description="each word begins a word of the customer")] = "",
+    tag: Annotated[str | None, Query(max_length=50)] = None,
+    archived: bool = False,
+    sort: Annotated[Sort, Query(description="name and company go up; created and written newest first")] = "name",
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[CustomerOut]:
+    """Found by name, company, mail address and phone, also of contacts; accents and case do not matter."""
+    with database.read() as session:
+        found, following = service.list_page(
+            session, query=q, tag=tag, archived=archived, sort=sort, cursor=cursor, limit=limit
+        )
+        tags = service.tags_of(session, [customer.id for customer in found])
+        return Page(items=[CustomerOut.of(customer, tags[customer.id]) for customer in found], next=following)
+
+
+@router.post("", status_code=201)
+def create_customer(database: DatabaseDep, principal: SignedIn, body: CustomerIn, response: Response) -> CustomerOut:
+    """A mail address may belong to several customers; `same_address` names the others."""
+    with database.write() as session:
+        customer = service.create(session, principal, body.texts(), body.tags)
+        session.flush()
+        response.headers["Location"] = f"/api/v1/customers/{customer.id}"
+        return _out(session, customer)
+
+
+@router.get("/tags")
+def list_tags(database: DatabaseDep, _: SignedIn) -> list[str]:
+    """All tags that were ever given, in alphabetical order."""
+    with database.read() as session:
+        return service.all_tags(session)
+
+
+@router.get("/{customer_id}")
+def get_customer(database: DatabaseDep, _: SignedIn, customer_id: UUID) -> CustomerOut:
+    with database.read() as session:
+        return _out(session, service.get(session, customer_id))
+
+
+@router.patch("/{customer_id}")
+def update_customer(database: DatabaseDep, principal: SignedIn, customer_id: UUID, body: CustomerPatch) -> CustomerOut:
+    """Changes what is given; every change is a line of the time line, with who, old and new."""
+    with database.write() as session:
+        customer = service.update(session, principal, customer_id, body.texts(), body.tags)
+        session.flush()
+        return _out(session, customer)
+
+
+@router.delete("/{customer_id}", status_code=204)
+def delete_customer(database: DatabaseDep, _: SignedIn, customer_id: UUID) -> None:
+    """Only one that nothing was ever written to (else 409: archive it)."""
+    with database.write() as session:
+        service.remove(session, customer_id)
+
+
+@router.post("/{customer_id}/archive")
+def archive_customer(database: DatabaseDep, principal: SignedIn, customer_id: UUID) -> CustomerOut:
+    """Takes it out of lists and suggestions. Archiving twice is archiving once."""
+    with database.write() as session:
+        return _out(session, service.archive(session, principal, customer_id))
+
+
+@router.post("/{customer_id}/restore")
+def restore_customer(database: DatabaseDep, principal: SignedIn, customer_id: UUID) -> CustomerOut:
+    with database.write() as session:
+        return _out(session, service.restore(session, principal, customer_id))
+
+
+@router.get("/{customer_id}/timeline")
+def get_timeline(
+    database: DatabaseDep,
+    _: SignedIn,
+    customer_id: UUID,
+    kind: Kind = "everything",
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[LineOut]:
+    """What was written, sent, noted and changed, by whom; newest first."""
+    with database.read() as session:
+        service.get(session, customer_id)
+        lines, following = service.timeline(session, customer_id, kind, cursor, limit)
+        return Page(items=[LineOut.of(line) for line in lines], next=following)
+
+
+@router.post("/{customer_id}/notes", status_code=201)
+def add_note(database: DatabaseDep, principal: SignedIn, customer_id: UUID, body: NoteIn) -> LineOut:
+    with database.write() as session:
+        return LineOut.of_entry(service.add_note(session, principal, customer_id, body.text))
+
+
+@router.get("/{customer_id}/contacts")
+def list_contacts(database: DatabaseDep, _: SignedIn, customer_id: UUID) -> list[ContactOut]:
+    """The people at this customer's, in the order they were added."""
+    with database.read() as session:
+        service.get(session, customer_id)
+        return [ContactOut.of(contact) for contact in service.contacts(session, customer_id)]
+
+
+@router.post("/{customer_id}/contacts", status_code=201)
+def add_contact(database: DatabaseDep, principal: SignedIn, customer_id: UUID, body: ContactIn) -> ContactOut:
+    with database.write() as session:
+        return ContactOut.of(service.add_contact(session, principal, customer_id, body.texts()))
+
+
+@router.patch("/{customer_id}/contacts/{contact_id}")
+def update_contact(
+    database: DatabaseDep, principal: SignedIn, customer_id: UUID, contact_id: UUID, body: ContactPatch
+) -> ContactOut:
+    with database.write() as session:
+        return ContactOut.of(service.update_contact(session, principal, customer_id, contact_id, body.texts()))
+
+
+@router.delete("/{customer_id}/contacts/{contact_id}", status_code=204)
+def remove_contact(database: DatabaseDep, principal: SignedIn, customer_id: UUID, contact_id: UUID) -> None:
+    with database.write() as session:
+        service.remove_contact(session, principal, customer_id, contact_id)
