@@ -9,6 +9,7 @@ from crm_api.auth.door import Door
 from crm_api.auth.pages import router as auth_router
 from crm_api.changes import ChangeFeed
 from crm_api.customers.api import router as customers_api
+from crm_api.customers.pages import router as customers_pages
 from crm_api.db import Database
 from crm_api.errors import install_error_handlers
 from crm_api.messages.api import router as messages_api
@@ -21,6 +22,7 @@ from crm_api.settings import CrmSettings
 from crm_api.web.body_limit import BodyLimit, largest_request
 from crm_api.web.pages import router as web_router
 from crm_api.web.reference import router as reference_router
+from crm_api.web.search import router as search_router
 from crm_api.web.security import SecurityHeaders
 from crm_api.web.zone import ReadersZone
 from shared.files import FileStore
@@ -58,11 +60,13 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     app.include_router(auth_router)
     app.include_router(customers_api)
+    app.include_router(customers_pages)
     app.include_router(messages_api)
     app.include_router(messages_pages)
     app.include_router(monitoring_router)
     app.include_router(sandbox_api)
     app.include_router(sandbox_pages)
     app.include_router(reference_router)
+    app.include_router(search_router)
     app.include_router(web_router)
     return app

@@ -23,6 +23,7 @@ from crm_api.messages.recipients import resolve
 from crm_api.messages.schemas import AttachmentDraft, MessageDraft, RecipientDraft
 from crm_api.settings import CrmSettings
 from crm_api.web import words
+from shared.addresses import BadAddress, clean_address
 from shared.clock import now
 
 SOMEBODY = RecipientDraft(email="somebody@example.com")  # whom a letter without recipients is shown to
@@ -197,8 +198,13 @@ def draft_of(form: ComposerForm, settings: CrmSettings) -> MessageDraft:
         if recipient is None:
             text = value.partition(":")[2]
             problems.append(FieldProblem(f"to[{position}].email", f"“{text[:60]}” is nobody to write to."))
-        else:
-            recipients.append(recipient)
+            continue
+        recipients.append(recipient)
+        if recipient.email is not None:
+            try:
+                clean_address(recipient.email)
+            except BadAddress as problem:
+                problems.append(FieldProblem(f"to[{position}].email", f"“{recipient.email[:60]}”: {problem}"))
     if not form.recipients:
         problems.append(FieldProblem("to", "Write to whom it goes: a name or an address, like ida@example.com."))
     if not form.subject.strip():

@@ -179,7 +179,8 @@ def _said(attempt: Attempt, newest: bool) -> str:
     if attempt.queue_id:
         said.append(f"Their queue id is {attempt.queue_id}.")
     elif attempt.reply:
-        said.append(f"They said: {attempt.code or ''} {attempt.enhanced or ''} {attempt.reply}".replace("  ", " "))
+        words = f"They said: {attempt.code or ''} {attempt.enhanced or ''} {attempt.reply}".replace("  ", " ")
+        said.append(words if words.endswith(".") else f"{words}.")
     if newest and attempt.next_at is None and attempt.kind in ("failed", "unknown"):
         said.append(f"It lies in {DEAD_QUEUE} until a person decides.")
     return " ".join(part for part in said if part)

@@ -75,11 +75,14 @@ def render(
     context |= {"request": request, "principal": principal_of(request)}
     headers = {"Cache-Control": "private, no-cache", "Vary": "HX-Request-Type, HX-Target, Cookie"}
     part = (parts or {}).get(wanted_part(request) or "")
-    if part:
-        return HTMLResponse(environment().get_template(part).render(context), status, headers)
     toast = toasts.kept(request)
-    page = environment().get_template(template).render(_frame(request) | {"toast": toast} | context)
-    response = HTMLResponse(page, status, headers)
+    if part:
+        content = environment().get_template(part).render(context)
+        if toast:
+            content += environment().get_template("parts/toast_only.html").render(context | {"toast": toast})
+    else:
+        content = environment().get_template(template).render(_frame(request) | {"toast": toast} | context)
+    response = HTMLResponse(content, status, headers)
     if toast:
         response.delete_cookie(toasts.COOKIE)
     return response

@@ -107,6 +107,11 @@ def new_crm(_new: tuple[Stack, Crm]) -> Crm:
 
 
 @pytest.fixture
+def new_stack(_new: tuple[Stack, Crm]) -> Stack:
+    return _new[0]
+
+
+@pytest.fixture
 def scenes(_lived_in: tuple[Stack, Crm, dict[str, str]]) -> dict[str, str]:
     """Name of a scene → its page."""
     return _lived_in[2]

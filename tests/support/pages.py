@@ -85,10 +85,14 @@ def _axe() -> str:
     return AXE.read_text()
 
 
-def complaints(page: Page) -> list[str]:
+def complaints(page: Page, colours_only: bool = False) -> list[str]:
     """What axe-core finds wrong, one line for each element."""
-    page.evaluate(_axe())  # not a script element: the page's own policy would refuse that
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations'], iframes: false})")
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(_axe())  # not a script element: the page's own policy would refuse that
+    options: dict[str, Any] = {"resultTypes": ["violations"], "iframes": False}
+    if colours_only:
+        options["runOnly"] = ["color-contrast"]
+    found = page.evaluate("options => axe.run(document, options)", options)
     return [
         f"{rule['id']}: {rule['help']}: {node['html'][:200]} {json.dumps([check['message'] for check in node['any'][:1]])}"
         for rule in found["violations"]

@@ -23,6 +23,7 @@ function listen() {
   heard = topics;
   stream = new EventSource(`/events?topics=${encodeURIComponent(topics)}`);
   stream.addEventListener("changed", (event) => {
+    document.documentElement.dataset.live = "yes";
     const changed = new Set(event.data.split(" "));
     for (const element of $$("[data-topics]")) {
       if (changed.has("*") || element.dataset.topics.split(" ").some((topic) => changed.has(topic))) {
@@ -33,7 +34,7 @@ function listen() {
 }
 
 // a page that is left or put away holds no stream; one that comes back catches up
-addEventListener("pagehide", () => { stream?.close(); stream = null; });
+addEventListener("pagehide", () => { stream?.close(); stream = null; delete document.documentElement.dataset.live; });
 addEventListener("pageshow", (event) => { if (event.persisted) listen(); });
 
 htmx.registerExtension("posthaste", {

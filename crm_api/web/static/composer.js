@@ -268,9 +268,10 @@
 
   document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
     if (ctx.sourceElement?.closest?.("#composer") && ctx.response?.status >= 400) {
+      if (field()) field().value = ""; // what stood there has become chips, good or bad
       $("#composer [aria-invalid=true]")?.focus();
     }
   });
 
-  document.addEventListener("DOMContentLoaded", bringDraft);
+  document.addEventListener("DOMContentLoaded", () => { setTimeout(bringDraft); }); // htmx is at work only then
 }
