@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from typing import Any
 
 from crm_api.settings import CrmSettings
 from shared.settings import load
@@ -14,8 +15,15 @@ def web(settings: CrmSettings) -> None:
 
     from crm_api.app import create_app
 
+    app = create_app(settings)
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, *arguments: Any, **named: Any) -> None:
+            await app.state.feed.close()  # ends the streams of open pages, which would hold it up
+            await super().shutdown(*arguments, **named)
+
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -26,7 +34,7 @@ def web(settings: CrmSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal once more when it has stopped in good order; that is no failure
         signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run()
+    Server(config).run()
 
 
 def dispatch(settings: CrmSettings) -> None:
