@@ -179,8 +179,9 @@ def _said(attempt: Attempt, newest: bool) -> str:
     if attempt.queue_id:
         said.append(f"Their queue id is {attempt.queue_id}.")
     elif attempt.reply:
-        words = f"They said: {attempt.code or ''} {attempt.enhanced or ''} {attempt.reply}".replace("  ", " ")
-        said.append(words if words.endswith(".") else f"{words}.")
+        # many servers repeat the enhanced code at the beginning of their words
+        enhanced = "" if attempt.reply.startswith(attempt.enhanced or "") else attempt.enhanced
+        said.append("They said: “{}”.".format(" ".join(map(str, filter(None, (attempt.code, enhanced, attempt.reply))))))
     if newest and attempt.next_at is None and attempt.kind in ("failed", "unknown"):
         said.append(f"It lies in {DEAD_QUEUE} until a person decides.")
     return " ".join(part for part in said if part)

@@ -39,6 +39,7 @@ def _environment() -> Environment:
         initials=words.initials,
         first_word=words.first_word,
         listed=words.listed,
+        code=words.code,
     )
     return environment
 

@@ -106,6 +106,12 @@ def size(count: int) -> str:
     return f"{count / 1_000_000:.1f} MB"
 
 
+def code(text: str) -> Markup:
+    """`word` becomes code, as in the descriptions of the API."""
+    parts = text.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
+
+
 def initials(name: str) -> str:
     """Marta Lindqvist → ML; at most two letters."""
     words = [word for word in name.split() if word[0].isalnum()]
