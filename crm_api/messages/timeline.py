@@ -181,7 +181,8 @@ def _said(attempt: Attempt, newest: bool) -> str:
     elif attempt.reply:
         # many servers repeat the enhanced code at the beginning of their words
         enhanced = "" if attempt.reply.startswith(attempt.enhanced or "") else attempt.enhanced
-        said.append("They said: “{}”.".format(" ".join(map(str, filter(None, (attempt.code, enhanced, attempt.reply))))))
+        words = " ".join(str(word) for word in (attempt.code, enhanced, attempt.reply) if word)
+        said.append(f"They said: “{words}”.")
     if newest and attempt.next_at is None and attempt.kind in ("failed", "unknown"):
         said.append(f"It lies in {DEAD_QUEUE} until a person decides.")
     return " ".join(part for part in said if part)
