@@ -184,8 +184,9 @@ def send(
         if is_htmx(request) and form.back != NEW:
             composer = blank(settings, session, to=form.preset, back=form.back)
             return render_part(request, "messages/sent.html", composer=composer, toast=toast)
-    url = form.back if form.back != NEW else f"/messages/{message.id}"
-    return _go(request, url, toast)
+    if form.back == NEW:
+        return _go(request, f"/messages/{message.id}", replace(toast, link=""))
+    return _go(request, form.back, toast)
 
 
 @router.post("/messages/{message_id}/undo")

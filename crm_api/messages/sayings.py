@@ -1,12 +1,13 @@
 """The true sentence at the head of a message's page, and other things said about letters."""
 
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from markupsafe import Markup
 
 from crm_api.messages.models import Delivery, Message
 from crm_api.messages.states import State
-from crm_api.web.words import first_word, plural, said
+from crm_api.web.words import first_word, listed, plural, said
 from shared.clock import now
 from shared.lanes import Lane
 
@@ -16,6 +17,7 @@ LANES = {
     Lane.bulk: "Bulk: mailings wait for everything else",
 }
 NAMED = 3  # up to so many recipients are named, more are counted
+_TOGETHER = (State.pending, State.queued, State.accepted, State.failed, State.cancelled, State.discarded)
 
 
 def took(span: timedelta) -> str:
@@ -49,11 +51,18 @@ def lede(message: Message, deliveries: list[Delivery]) -> Markup:
     """deliveries: all of them if they are NAMED or fewer, else any."""
     if message.planned > NAMED or len(deliveries) < message.planned:
         return _counted(message)
-    return Markup(" ").join(_about(message, delivery) for delivery in deliveries)
+    together = [
+        list(same)
+        for state, some in groupby(deliveries, key=lambda row: row.state)
+        for same in ([some] if state in _TOGETHER else [[one] for one in some])
+    ]
+    return Markup(" ").join(_about(message, same) for same in together)
 
 
-def _about(message: Message, delivery: Delivery) -> Markup:
-    name = first_word(delivery.name) or delivery.address
+def _about(message: Message, deliveries: list[Delivery]) -> Markup:
+    """deliveries: several only if one sentence can be said of them all."""
+    delivery = deliveries[0]
+    name = listed([first_word(row.name) or row.address for row in deliveries])
     whose = f"{name}’s server" if delivery.name else f"The server of {name}"
     match State(delivery.state):
         case State.pending:
@@ -62,7 +71,7 @@ def _about(message: Message, delivery: Delivery) -> Markup:
             return Markup("<b>On its way to {}.</b> The broker holds it, and the mail room takes it next.").format(name)
         case State.accepted:
             # only at the first go does the time since the click say anything
-            first_go = delivery.generation == 1 and message.send_at is None
+            first_go = delivery.generation == 1 and message.send_at is None and len(deliveries) == 1
             how_long = f" {took(delivery.done_at - message.clicked_at)}" if first_go and delivery.done_at else ""
             return Markup("<b>Sent to {}</b>{}.").format(name, how_long)
         case State.deferred:

@@ -8,8 +8,8 @@ from fastapi.responses import Response
 from sqlmodel import Session
 
 from crm_api.auth.deps import SignedIn
-from crm_api.customers import service as customers
 from crm_api.customers.models import Customer
+from crm_api.customers.service import list_page as find_customers
 from crm_api.deps import DatabaseDep
 from crm_api.messages import service as messages
 from crm_api.messages.views import Row, list_rows
@@ -47,5 +47,5 @@ def search(
 
 
 def _customers(session: Session, q: str) -> tuple[list[Customer], bool]:
-    found, following = customers.list_page(session, query=q, limit=EACH)
+    found, following = find_customers(session, query=q, limit=EACH)
     return list(found), following is not None

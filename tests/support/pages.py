@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -94,7 +93,7 @@ def complaints(page: Page, colours_only: bool = False) -> list[str]:
         options["runOnly"] = ["color-contrast"]
     found = page.evaluate("options => axe.run(document, options)", options)
     return [
-        f"{rule['id']}: {rule['help']}: {node['html'][:200]} {json.dumps([check['message'] for check in node['any'][:1]])}"
+        f"{rule['id']}: {rule['help']}: {node['html'][:200]} {[check['message'] for check in node['any'][:1]]}"
         for rule in found["violations"]
         for node in rule["nodes"]
     ]
@@ -107,9 +106,10 @@ def sideways(page: Page) -> list[str]:
             """() => {
               const width = document.documentElement.clientWidth;
               if (document.documentElement.scrollWidth <= width) return [];
+              const end = (element) => Math.round(element.getBoundingClientRect().right);
               return [...document.querySelectorAll("body *")]
-                .filter((element) => element.getBoundingClientRect().right > width + 1)
-                .map((element) => `${element.tagName.toLowerCase()}.${element.className} to ${Math.round(element.getBoundingClientRect().right)} of ${width}`)
+                .filter((element) => end(element) > width + 1)
+                .map((element) => `${element.tagName}.${element.className} to ${end(element)} of ${width}`)
                 .slice(0, 10)
                 .concat(`the page is ${document.documentElement.scrollWidth} wide`);
             }"""

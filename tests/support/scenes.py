@@ -3,6 +3,8 @@
 from datetime import timedelta
 from uuid import UUID
 
+from crm_api.customers import service as customers
+from crm_api.customers.models import Customer
 from crm_api.messages import actions, service
 from crm_api.messages.models import Delivery
 from crm_api.monitoring.models import Process
@@ -115,14 +117,24 @@ def _outcome(delivery: Delivery, kind: str) -> object:
     )
 
 
+def people(crm: Crm) -> tuple[Customer, Customer]:
+    """Marta, and somebody whose name and address are as long as they get."""
+    with crm.database.write() as session:
+        marta = {"first_name": "Marta", "last_name": "Lindqvist", "company": "Lindqvist Trädgård"}
+        long = {"first_name": LONG, "company": f"{LONG_WORD} mbH & Co. KG", "email": LONG_ADDRESS}
+        return (
+            customers.create(session, crm.principal, marta | {"email": "marta@l.example"}, ["architect", "sv"]),
+            customers.create(session, crm.principal, long, ["wholesale"]),
+        )
+
+
 def everything(crm: Crm) -> dict[str, str]:
     """Name of a scene → the page that shows it."""
     heartbeats(crm)
     with crm.database.write() as session:
         plan = service.store_file(session, crm.files, crm.settings, b"the plan", "Planting plan, north field.txt")
     attached = [{"sha256": plan.sha256, "filename": "Planting plan, north field.txt"}]
-    marta = crm.customer(first_name="Marta", last_name="Lindqvist", company="Lindqvist Trädgård", email="marta@l.example")
-    long = crm.customer(first_name=LONG, last_name="", company=f"{LONG_WORD} mbH & Co. KG", email=LONG_ADDRESS)
+    marta, long = people(crm)
     pages = {"customer": f"/customers/{marta.id}", "long customer": f"/customers/{long.id}"}
 
     def scene(name: str, *to: dict[str, str], subject: str, **members: object) -> UUID:
