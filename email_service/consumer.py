@@ -21,6 +21,8 @@ log = logging.getLogger("mailroom")
 # more than can be talked at once, so that places do not stand empty while acks travel
 PREFETCH = {Lane.urgent: 2, Lane.normal: 2, Lane.bulk: 4}  # times the connections
 TRIES_BEFORE_GIVING_UP = 5  # at a command that makes the mail room fail; the queue's own limit is 20
+# beyond it a message is parked instead of returned: at 20 returns its queue would give it up without a word
+RETURNS_AT_MOST = 3
 _COPIED = ("traceparent", "tracestate")
 
 
@@ -61,6 +63,8 @@ class Intake:
         await self._settle(delivery, job, decision)
 
     async def _settle(self, delivery: Delivery, job: Job, decision: Decision) -> None:
+        if decision.then is Then.give_back and _returns(delivery) >= RETURNS_AT_MOST:
+            decision = self._sender.parked()
         if decision.wait is not None:
             await self._put_aside(delivery, job, decision)
         if decision.outcome is not None:

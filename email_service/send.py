@@ -102,6 +102,11 @@ class Sender:
         decision = await self._conclude(job, self._ledger.token(), Conversation(verdict, "", ""), None)
         return decision or Decision(Then.give_back)
 
+    def parked(self) -> Decision:
+        """The same attempt again in a moment."""
+        wait = retry.wait(retry.PARK_STEP, _random.random(), self._settings.retry_scale)
+        return Decision(Then.park, None, wait)
+
     # ---- a delivery that is not finished -------------------------------------------------------------------
 
     async def _new(self, job: Job, token: int) -> Decision | None:
@@ -230,8 +235,7 @@ class Sender:
         if row.attempt > job.attempt:
             return Decision(Then.ack)  # a late copy; the command of that attempt is on its way
         if row.lease_until > time.time():
-            wait = retry.wait(retry.PARK_STEP, _random.random(), self._settings.retry_scale)
-            return Decision(Then.park, None, wait)
+            return self.parked()
         verdict = Verdict(
             OutcomeKind.unknown,
             "ledger",

@@ -321,6 +321,19 @@ async def test_stripped_starttls_rests_the_route_until_it_is_mended(
     assert {each.phase for each in rig.outcomes} == {"tls"}
 
 
+async def test_a_message_given_back_often_is_parked_before_its_queue_gives_it_up(
+    rig: Rig, server: SmtpServer, work
+) -> None:
+    worker = await work(retry_scale=1.0)
+    worker._throttle.pause("for this test")  # the consumer goes on, so each delivery is given back
+    cmd = command()
+    await rig.send(cmd)
+    await rig.until_depth(topology.wait_exchange("30s"), 1)
+    await rig.until_depth(topology.lane_queue(Lane.normal), 0)
+    assert await rig.depth(topology.DEAD_QUEUE) == 0
+    assert rig.kinds(cmd) == []
+
+
 async def test_a_server_that_is_away_gets_a_rest_and_all_arrives_when_it_is_back(
     rig: Rig, server: SmtpServer, work
 ) -> None:

@@ -69,7 +69,8 @@ def mail_room(rig: Rig, server: SmtpServer, tmp_path: Path) -> Iterator[Callable
         names = {f"POSTHASTE_{name.upper()}": str(value) for name, value in (values | changes).items()}
         clean = {name: value for name, value in os.environ.items() if not name.startswith("POSTHASTE_")}
         # the shell stays when the supervisor is killed, so that it is not the leash that ends the workers
-        script = f"{sys.executable} -m email_service & echo $! > {tmp_path / 'pid'}; wait $!; code=$?; [ $code = 137 ] && sleep 1000; exit $code"
+        run = f"{sys.executable} -m email_service & echo $! > {tmp_path / 'pid'}; wait $!; code=$?"
+        script = f"{run}; [ $code = 137 ] && sleep 1000; exit $code"
         process = leash.start(["sh", "-c", f"trap '' TERM; {script}"], env=clean | names)
         started.append(process)
         return process

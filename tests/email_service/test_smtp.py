@@ -234,8 +234,9 @@ async def test_a_claim_that_is_refused_sends_nothing_and_spoils_nothing(server: 
 async def test_one_who_slept_too_long_sends_nothing_more(server: SmtpServer, transport_to, answers: list[bool]) -> None:
     async def claim() -> None: ...
 
+    left = list(answers)
     with pytest.raises(LeaseLost):
-        await transport_to(server).send(LETTER, claim, lambda: answers.pop(0))
+        await transport_to(server).send(LETTER, claim, lambda: left.pop(0))
     assert server.mails == []
 
 
