@@ -43,7 +43,7 @@ def product(
     vhost = f"test-{secrets.token_hex(6)}"
     rabbitmq.start()
     rabbitmq.management.create_vhost(vhost, rabbitmq.user)
-    with stack(folder / "data", url, rabbitmq.url_for(vhost), RETRY_SCALE=0.01, SAMPLES=1) as made:
+    with stack(folder / "data", url, rabbitmq.url_for(vhost), RETRY_SCALE=0.01, SAMPLES=1, UNDO_SECONDS=3) as made:
         made.start()
         yield Product(made, rabbitmq, vhost)
         assert made.stop() == dict.fromkeys(("web", "dispatch", "sandbox", "mailroom"), 0)
