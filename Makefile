@@ -3,11 +3,11 @@
 PYTHON ?=
 export PYTHON
 BIN = .venv/bin
-CODE = crm_api email_service shared local alembic tests tools
+CODE = crm_api email_service shared local alembic bench tests tools
 COMPILE = uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock clean
+.PHONY: help run test check bench format lock clean
 
 help: ## this list
 	@echo "make …"
@@ -27,6 +27,10 @@ check: ## lint, formatting, types, import contracts
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+bench: ## how long from a click to an accepted mail, and the API's own part of it
+	@tools/bootstrap run
+	@$(BIN)/python -m bench.click
 
 format: ## rewrite the code as `make check` wants it
 	@tools/bootstrap dev
