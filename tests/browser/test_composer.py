@@ -227,11 +227,27 @@ def test_a_file_on_its_way_goes_along(visitor: Visitor, crm: Crm) -> None:
         page.locator("[data-uploads]").set_input_files({"name": "slow.txt", "mimeType": "text/plain", "buffer": b"s"})
         wait_until(lambda: page.evaluate("1") and held, "the file is on its way")
         page.get_by_role("button", name="Send message Ctrl Enter").click()
-        expect(page.locator("[data-saved]")).to_have_text("Waiting for the files…")
+        expect(page.locator("[data-saved]")).to_have_text("Waiting for what is still on its way…")
         assert messages(crm, "Faster than the file") == []
         held[0].continue_()
         page.wait_for_url(lambda url: not url.endswith("/new"))
         expect(page.locator(".letter .files li")).to_have_count(1)
+
+
+def test_a_recipient_on_their_way_goes_along(visitor: Visitor, crm: Crm) -> None:
+    with visitor.page(NEW) as page:
+        write(page, "Faster than the chip")
+        held = []
+        page.route("**/messages/recipient", lambda route: held.append(route))
+        page.get_by_label("Add a recipient").fill("tom@example.com")
+        page.get_by_label("Subject").focus()
+        wait_until(lambda: page.evaluate("1") and held, "the recipient is on their way")
+        page.keyboard.press("Control+Enter")
+        expect(page.locator("[data-saved]")).to_have_text("Waiting for what is still on its way…")
+        held[0].continue_()
+        page.wait_for_url(lambda url: not url.endswith("/new"))
+    (message,) = messages(crm, "Faster than the chip")
+    assert {row.address for row in crm.deliveries(message.id)} == {"ida@example.com", "tom@example.com"}
 
 
 def test_later(visitor: Visitor, crm: Crm) -> None:

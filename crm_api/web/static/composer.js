@@ -12,6 +12,30 @@
   const later = (act) => { clearTimeout(timer); timer = setTimeout(act, DEBOUNCE_MS); };
   const refresh = () => { const seen = $("#seen"); if (seen) htmx.trigger(seen, "refresh", {}, false); };
 
+  // ---- what is on its way (a recipient, a file) goes along: sending waits for it
+
+  let unfinished = 0;
+  let wantsToSend = null;
+
+  async function finish(work) {
+    unfinished += 1;
+    try {
+      await work();
+    } catch (problem) {
+      wantsToSend = null; // something is missing now: the person decides
+      $("[data-saved]").textContent = "";
+      throw problem;
+    } finally {
+      unfinished -= 1;
+      if (!unfinished && wantsToSend) {
+        const button = wantsToSend;
+        wantsToSend = null;
+        $("[data-saved]").textContent = "";
+        if (!$("[data-files] .error")) form().requestSubmit(button.isConnected ? button : undefined);
+      }
+    }
+  }
+
   // ---- recipients
 
   const field = () => $("#to-typed");
@@ -53,10 +77,15 @@
 
   async function addChip(value) {
     if ($$("[data-chip] input", form()).some((input) => input.value.toLowerCase() === value.toLowerCase())) return;
-    const answer = await fetch("/messages/recipient", { method: "POST", body: new URLSearchParams({ value }) }).catch(() => null);
-    if (!answer?.ok) return;
-    $("[data-chips]").insertAdjacentHTML("beforeend", await answer.text());
-    changed();
+    await finish(async () => {
+      const answer = await fetch("/messages/recipient", { method: "POST", body: new URLSearchParams({ value }) });
+      if (!answer.ok) throw new Error(answer.statusText);
+      $("[data-chips]").insertAdjacentHTML("beforeend", await answer.text());
+      changed();
+    }).catch(() => { // nobody gets lost: an address goes back to where it was typed
+      if (value.startsWith("email:")) field().value = [field().value, value.slice(6)].filter(Boolean).join(", ");
+      say("The server cannot be reached.", "The recipient could not be added. Try again in a moment.");
+    });
   }
 
   // what is typed becomes chips, as far as it is an address; the rest stays
@@ -105,16 +134,12 @@
 
   // ---- files
 
-  let uploading = 0;
-  let wantsToSend = null;
-
   async function upload(file) {
     const line = document.createElement("li");
     line.dataset.file = "";
     line.textContent = `${file.name} is being stored…`;
     $("[data-files]").append(line);
-    uploading += 1;
-    try {
+    await finish(async () => {
       const body = new FormData();
       body.append("file", file);
       const answer = await fetch("/messages/files", { method: "POST", body });
@@ -122,18 +147,11 @@
       const holder = document.createElement("template");
       holder.innerHTML = await answer.text();
       line.replaceWith(holder.content);
-    } catch {
+    }).catch(() => {
       line.className = "error";
       line.textContent = `${file.name} could not be stored: the server cannot be reached. Attach it again in a moment.`;
-    } finally {
-      uploading -= 1;
-      changed();
-      if (!uploading && wantsToSend) {
-        const button = wantsToSend;
-        wantsToSend = null;
-        if (!$("[data-files] .error")) form().requestSubmit(button.isConnected ? button : undefined);
-      }
-    }
+    });
+    changed();
   }
 
   // ---- a draft that this browser keeps until the letter is sent
@@ -242,11 +260,11 @@
   // before htmx: a file on its way goes along, and a dialog closes behind its button
   document.addEventListener("submit", (event) => {
     if (event.target !== form()) return;
-    if (uploading) {
+    if (unfinished) {
       event.preventDefault();
       event.stopImmediatePropagation();
       wantsToSend = event.submitter ?? $("[data-send-button]");
-      $("[data-saved]").textContent = "Waiting for the files…";
+      $("[data-saved]").textContent = "Waiting for what is still on its way…";
       return;
     }
     if ($("#later")?.open) $("#later").close();
