@@ -30,7 +30,7 @@ Hanna|Kowalska||hanna.kowalska@poczta.example|+48 22 555 01 09|ul. Lipowa 7/12, 
 Ola|Nordmann|Fjellhagen Kommune|postmottak@fjellhagen.example|+47 55 55 01 20|Rådhusplassen 1, 5012 Bergen|Norwegian|public
 Grace|Okafor|Okafor Landscapes|grace@okafor-landscapes.example|+234 1 555 0171|15 Admiralty Way, Lagos|English|architect, wholesale
 Ludo|Peeters|De Moestuin|ludo@demoestuin.example|+32 9 555 01 62|Vrijdagmarkt 22, 9000 Gent|Dutch|restaurant
-恵美|田中|田中工房|emi@atelier-tanaka.example|+81 75 555 0123|京都市中京区寺町通 48|Japanese|architect
+Emi|Tanaka|Atelier Tanaka|emi@atelier-tanaka.example|+81 75 555 0123|Teramachi-dori 48, Nakagyo, Kyoto|Japanese|architect
 Callum|Reid|Reid & Co. Orchards|callum@reidorchards.example|+44 1764 555 018|Mill Lane, Crieff PH7 4BP|English|wholesale
 Ελένη|Παπαδοπούλου|Ελιές Κρήτης|eleni@elies-kritis.example|+30 281 055 5014|Οδός Αθηνάς 9, 712 01 Ηράκλειο|Greek|wholesale
 Дмитро|Шевченко|Сад і Город|dmytro@sad-i-horod.example|+380 32 555 0188|вул. Садова 21, 79013 Львів|Ukrainian|nursery
@@ -54,7 +54,7 @@ _CONTACTS = {
     ],
     "postmottak@fjellhagen.example": [("Ingrid", "Solberg", "Parks", "ingrid.solberg@fjellhagen.example", "")],
     "a.demir@demir-baumschulen.example": [("Jürgen", "Groß", "Loading dock", "lager@demir-baumschulen.example", "")],
-    "emi@atelier-tanaka.example": [("健", "佐藤", "現場", "ken@atelier-tanaka.example", "")],
+    "emi@atelier-tanaka.example": [("Ken", "Satō", "Site manager", "ken@atelier-tanaka.example", "")],
 }  # fmt: skip
 
 # email → notes: days ago, text
@@ -84,7 +84,8 @@ def add_samples(session: Session) -> int:
     """Puts them in if there is no customer at all; how many."""
     if session.exec(select(Customer.id).limit(1)).first():
         return 0
-    lines = [line.split("|") for line in _PEOPLE.strip().splitlines()]
+    # the newest stands first in the list, where nobody was written to yet
+    lines = [line.split("|") for line in reversed(_PEOPLE.strip().splitlines())]
     at = now()
     for number, (*values, tags) in enumerate(lines):
         fields = dict(zip(service.CUSTOMER_FIELDS, (value.strip() for value in values), strict=True))
@@ -93,7 +94,7 @@ def add_samples(session: Session) -> int:
             person = {"first_name": first, "last_name": last, "role": role, "email": email, "phone": phone}
             service.add_contact(session, _PRINCIPAL, customer.id, person)
         session.flush()
-        _age(session, customer, at - timedelta(days=40, minutes=37 * number))
+        _age(session, customer, at - timedelta(days=40, minutes=37 * (len(lines) - number)))
         for days, text in _NOTES.get(customer.email, ()):
             wrote = at - timedelta(days=days, minutes=11 * number)
             session.add(

@@ -30,6 +30,13 @@ LABELS = {
     "address": "Address",
     "language": "Language",
 }
+_NUMBERS = dict(
+    zip(
+        map(str, range(1, 13)),
+        ("One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve"),
+        strict=True,
+    )
+)
 assert set(LABELS) == {*CUSTOMER_FIELDS, *CONTACT_FIELDS}
 
 
@@ -65,6 +72,11 @@ class Tab:
     count: str
     bad: bool
     current: bool
+
+    @property
+    def said(self) -> str:
+        """The count as a sentence begins with it: One, Nine, 1,204, Over 1,000."""
+        return _NUMBERS.get(self.count, self.count.capitalize())
 
 
 def rows(session: Session, customers: Sequence[Customer]) -> list[Row]:
