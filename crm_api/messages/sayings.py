@@ -134,4 +134,6 @@ def note(message: Message) -> str:
         return f"to all {message.planned:,}"
     loudest = getattr(message, message.state)
     verb = {"failed": "not sent", "unknown": "unknown", "deferred": "waiting"}.get(message.state)
-    return f"{loudest:,} {verb} of {message.planned:,}" if verb else f"{message.accepted:,} sent of {message.planned:,}"
+    if verb:
+        return f"{loudest:,} {verb} of {message.planned:,}"
+    return f"{message.accepted:,} sent of {message.planned:,}" if message.accepted else f"{message.planned:,} letters"

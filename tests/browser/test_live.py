@@ -81,3 +81,22 @@ def test_a_page_catches_up_when_the_server_is_back(newcomer: Visitor, new_crm: C
         new_stack.start("web")
         expect(page.locator(".mark.chip")).to_have_text("Sent", timeout=15_000)
         newcomer.errors.clear()  # the browser says that the stream was cut
+
+
+def test_a_tab_that_is_not_seen_holds_no_connection(visitor: Visitor, crm: Crm) -> None:
+    """A browser has six connections to a server: with a stream in each of seven tabs, none would load any more."""
+    with visitor.page("/messages") as page:
+        connected(page)
+        for name, hidden in (("hidden", True), ("visible", False)):
+            page.evaluate(
+                """([name, hidden]) => {
+                  Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+                  Object.defineProperty(document, "visibilityState", {value: name, configurable: true});
+                  document.dispatchEvent(new Event("visibilitychange"));
+                }""",
+                [name, hidden],
+            )
+            if hidden:
+                expect(page.locator("html[data-live]")).to_have_count(0)
+                message = crm.send("ada@example.com", subject="While nobody looked")
+        expect(page.locator(f"#row-{message.id}")).to_be_visible()

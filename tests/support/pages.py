@@ -108,7 +108,7 @@ def sideways(page: Page) -> list[str]:
               if (document.documentElement.scrollWidth <= width) return [];
               const end = (element) => Math.round(element.getBoundingClientRect().right);
               return [...document.querySelectorAll("body *")]
-                .filter((element) => end(element) > width + 1)
+                .filter((element) => element.checkVisibility() && end(element) > width + 1)
                 .map((element) => `${element.tagName}.${element.className} to ${end(element)} of ${width}`)
                 .slice(0, 10)
                 .concat(`the page is ${document.documentElement.scrollWidth} wide`);

@@ -18,7 +18,7 @@ let heard = "";
 
 function listen() {
   const topics = [...new Set($$("[data-topics]").flatMap((element) => element.dataset.topics.split(" ")))].sort().join(" ");
-  if (!topics || (stream && topics === heard)) return;
+  if (!topics || document.hidden || (stream && topics === heard)) return;
   stream?.close();
   heard = topics;
   stream = new EventSource(`/events?topics=${encodeURIComponent(topics)}`);
@@ -33,9 +33,16 @@ function listen() {
   });
 }
 
-// a page that is left or put away holds no stream; one that comes back catches up
-addEventListener("pagehide", () => { stream?.close(); stream = null; delete document.documentElement.dataset.live; });
+// a page that is left or not seen holds no stream (a browser has six connections to a server for all its tabs);
+// one that comes back opens it again, and its first word makes the page catch up
+function rest() {
+  stream?.close();
+  stream = null;
+  delete document.documentElement.dataset.live;
+}
+addEventListener("pagehide", rest);
 addEventListener("pageshow", (event) => { if (event.persisted) listen(); });
+document.addEventListener("visibilitychange", () => { if (document.hidden) rest(); else listen(); });
 
 htmx.registerExtension("posthaste", {
   // what a person has opened or is choosing stays as it is; a mark whose state changed lands like a stamp
