@@ -30,7 +30,7 @@ def read_cursor(cursor: str, *kinds: type) -> list[Any]:
     """The values that make_cursor got, as `kinds` (str, UUID, datetime); raises Invalid for any other text."""
     try:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if len(values) != len(kinds):
+        if len(values) != len(kinds) or any("\0" in value for value in values):  # no database text holds NUL
             raise ValueError(cursor)
         return [
             datetime.fromisoformat(value) if kind is datetime else kind(value)

@@ -29,7 +29,8 @@ def all_tags(session: Session) -> list[str]:
 
 
 def tag_id(session: Session, name: str) -> int | None:
-    return session.exec(select(Tag.id).where(Tag.name == name.strip().lower())).one_or_none()
+    name = name.replace("\0", "").strip().lower()  # PostgreSQL refuses NUL in any text
+    return session.exec(select(Tag.id).where(Tag.name == name)).one_or_none()
 
 
 def make_tags(session: Session, names: Iterable[str]) -> dict[str, int]:
