@@ -49,7 +49,7 @@ def _lived_in(
         yield stack, crm, everything(crm)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # what one module does there is not in the next one's way
 def _new(tmp_path_factory: pytest.TempPathFactory, database_template: Template) -> Iterator[tuple[Stack, Crm]]:
     yield from _house(tmp_path_factory, database_template)
 
