@@ -68,7 +68,9 @@ def after_outcome(
 
     attempt: the newest attempt of this generation whose outcome is known, 0 before the first.
     """
-    if its_generation != generation or its_attempt <= attempt:
-        return None
     new = State(outcome)
+    # a worker that was thought dead has woken up and knows what nobody knew
+    known_after_all = its_attempt == attempt and state == State.unknown and new == State.accepted
+    if its_generation != generation or (its_attempt <= attempt and not known_after_all):
+        return None
     return new if allowed(state, new) else None

@@ -7,19 +7,21 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy import Table, and_, bindparam, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session
 
 from crm_api.changes import announce
+from crm_api.dead_letters.models import DeadLetterRemoval
 from crm_api.messages.counts import Move, count_moves
 from crm_api.messages.models import Attempt, Delivery, Suppression
 from crm_api.messages.states import OPEN, State, after_outcome
-from shared.contracts import AttemptStarted, Outcome
+from shared.contracts import AttemptStarted, Outcome, delivery_key
 
 log = logging.getLogger("outcomes")
 
 _deliveries: Table = Delivery.__table__  # type: ignore[attr-defined]
+_kind = Attempt.__table__.c.kind  # type: ignore[attr-defined]
 _NEWEST = ("reason", "code", "enhanced", "reply", "server", "queue_id", "next_at")
 _UPDATE = (
     update(_deliveries)
@@ -40,6 +42,11 @@ class _Now:
     state: State
     generation: int
     attempt: int
+    tries_again: bool
+
+    @property
+    def is_dead_letter(self) -> bool:
+        return self.state in (State.failed, State.unknown) and not self.tries_again
 
 
 def apply(session: Session, outcomes: list[Outcome], at: datetime) -> None:
@@ -59,8 +66,11 @@ def apply(session: Session, outcomes: list[Outcome], at: datetime) -> None:
         )
         if new is None:
             continue
+        if delivery.is_dead_letter:
+            _resolve(session, outcome)
         moves.append((delivery.message, delivery.state, new))
         delivery.state, delivery.attempt = new, outcome.attempt
+        delivery.tries_again = outcome.next_at is not None
         changes[outcome.delivery] = {
             "delivery": outcome.delivery,
             "new_state": new,
@@ -109,12 +119,13 @@ def _load(session: Session, ids: set[UUID]) -> dict[UUID, _Now]:
             _deliveries.c.state,
             _deliveries.c.generation,
             _deliveries.c.attempt,
+            _deliveries.c.next_at,
         )
         .where(_deliveries.c.id.in_(ids))
         .order_by(_deliveries.c.id)
         .with_for_update()
     )
-    return {row.id: _Now(row[1], row[2], row[3], State(row[4]), row[5], row[6]) for row in rows}
+    return {row.id: _Now(row[1], row[2], row[3], State(row[4]), row[5], row[6], row[7] is not None) for row in rows}
 
 
 def _attempt(outcome: Outcome) -> dict[str, Any]:
@@ -138,10 +149,17 @@ def _record(session: Session, rows: list[dict[str, Any]]) -> None:
         insert.on_conflict_do_update(
             index_elements=keys,
             set_={name: insert.excluded[name] for name in rows[0] if name not in keys},
-            where=Attempt.__table__.c.kind.is_(None),  # type: ignore[attr-defined]
+            where=or_(_kind.is_(None), and_(_kind == State.unknown, insert.excluded.kind == State.accepted)),
         ),
         rows,
     )
+
+
+def _resolve(session: Session, outcome: Outcome) -> None:
+    """It lay in mail.dead.v1 and was accepted after all."""
+    row = {"key": delivery_key(outcome.delivery, outcome.generation), "created_at": outcome.finished_at}
+    session.connection().execute(_insert(session, DeadLetterRemoval).on_conflict_do_nothing(), [row])
+    announce(session, "dead_letters")
 
 
 def _suppress(session: Session, address: str, outcome: Outcome) -> None:

@@ -28,6 +28,13 @@ def test_a_repeated_or_late_outcome_changes_nothing() -> None:
     assert after_outcome(State.pending, 2, 0, OutcomeKind.failed, 1, 1) is None
 
 
+def test_a_worker_that_wakes_up_may_still_say_that_it_was_accepted() -> None:
+    assert after_outcome(State.unknown, 1, 1, OutcomeKind.accepted, 1, 1) is State.accepted
+    assert after_outcome(State.unknown, 1, 2, OutcomeKind.accepted, 1, 1) is None
+    for kind in (OutcomeKind.deferred, OutcomeKind.failed, OutcomeKind.unknown):
+        assert after_outcome(State.unknown, 1, 1, kind, 1, 1) is None
+
+
 def test_nothing_takes_an_accepted_letter_back() -> None:
     for kind in OutcomeKind:
         assert after_outcome(State.accepted, 1, 1, kind, 1, 2) is None

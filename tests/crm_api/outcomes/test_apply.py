@@ -7,6 +7,7 @@ from uuid import uuid4
 from sqlalchemy import func, select
 from sqlmodel import col
 
+from crm_api.dead_letters.models import DeadLetterRemoval
 from crm_api.messages.models import Attempt, Delivery, Message, Suppression
 from crm_api.messages.states import State
 from crm_api.outbox import store as outbox
@@ -80,6 +81,27 @@ def test_three_copies_in_any_order_count_once(crm: Crm) -> None:
     assert (found.accepted, found.state) == (6, "accepted")
     with crm.database.read() as session:
         assert session.scalar(select(func.count()).select_from(Attempt)) == sum(range(1, 7))
+
+
+def test_unknown_that_turns_out_accepted_leaves_the_dead_letters(crm: Crm) -> None:
+    delivery = crm.delivery(crm.send().id)
+    apply(crm, outcome_of(delivery, kind=OutcomeKind.unknown, reason="The worker ended."))
+    apply(crm, outcome_of(delivery, reason="Taken."))
+    assert crm.delivery(delivery.message_id).state == "accepted"
+    with crm.database.read() as session:
+        attempt = session.get(Attempt, (delivery.id, 1, 1))
+        assert attempt is not None
+        assert (attempt.kind, attempt.reason) == ("accepted", "Taken.")
+        assert session.get(DeadLetterRemoval, f"{delivery.id}.1") is not None
+    assert_sums(crm)
+
+
+def test_unknown_that_is_tried_again_is_in_no_dead_letter_queue(crm: Crm) -> None:
+    delivery = crm.delivery(crm.send().id)
+    apply(crm, outcome_of(delivery, kind=OutcomeKind.unknown, next_at=now()))
+    apply(crm, outcome_of(delivery, attempt=2))
+    with crm.database.read() as session:
+        assert session.get(DeadLetterRemoval, f"{delivery.id}.1") is None
 
 
 def test_a_deferral_says_why_and_when_next(crm: Crm) -> None:
