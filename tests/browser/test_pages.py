@@ -1,12 +1,17 @@
 """Every page, in light and dark, on a desk and on a telephone: it renders, nothing sticks out, axe finds nothing."""
 
+import re
+from pathlib import Path
 from uuid import UUID
 
 import pytest
+from fastapi.routing import iter_route_contexts
 from playwright.sync_api import Page
 
+from crm_api.app import create_app
 from crm_api.changes import announce
 from crm_api.messages.models import Message
+from crm_api.settings import CrmSettings
 from tests.support.crm import Crm
 from tests.support.pages import Visitor, complaints, sideways
 from tests.support.scenes import heartbeats
@@ -28,6 +33,11 @@ SCENES = [
     "mail, source",
     "customer",
     "long customer",
+    "customer, edit",
+    "customer, archive",
+    "contact, new",
+    "contact",
+    "discard",
 ]
 PATHS = [
     "/messages",
@@ -45,8 +55,23 @@ PATHS = [
     "/customers",
     "/customers/new",
     "/help/keys",
+    "/help/api",
     "/no/such/page",
 ]
+
+
+# what a page is made of, or leads to, but is no page itself
+NO_PAGES = re.compile(
+    "/api/|/health/|/static/|/events|/favicon|/system|/openapi|/$|.*/suggest|.*/files/|.*/html$|.*/source$|/sign-in"
+)
+
+
+def test_every_page_of_the_product_is_looked_at(scenes: dict[str, str], tmp_path: Path) -> None:
+    seen = {path.partition("?")[0] for path in [*PATHS, *(scenes[name] for name in SCENES)]}
+    for route in iter_route_contexts(create_app(CrmSettings(data_dir=tmp_path)).routes):
+        if "GET" in (route.methods or ()) and not NO_PAGES.match(route.path):
+            pattern = re.compile(re.sub(r"\{[^}]*\}", "[^/]+", route.path) + "$")
+            assert any(pattern.match(path) for path in seen), f"nobody looks at {route.path}"
 
 
 def look(page: Page) -> dict[str, list[str]]:

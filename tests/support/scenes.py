@@ -135,7 +135,18 @@ def everything(crm: Crm) -> dict[str, str]:
         plan = service.store_file(session, crm.files, crm.settings, b"the plan", "Planting plan, north field.txt")
     attached = [{"sha256": plan.sha256, "filename": "Planting plan, north field.txt"}]
     marta, long = people(crm)
-    pages = {"customer": f"/customers/{marta.id}", "long customer": f"/customers/{long.id}"}
+    with crm.database.write() as session:
+        nils = customers.add_contact(
+            session, crm.principal, marta.id, {"first_name": "Nils", "email": "nils@l.example"}
+        )
+    pages = {
+        "customer": f"/customers/{marta.id}",
+        "long customer": f"/customers/{long.id}",
+        "customer, edit": f"/customers/{long.id}/edit",
+        "customer, archive": f"/customers/{marta.id}/archive",
+        "contact, new": f"/customers/{marta.id}/contacts/new",
+        "contact": f"/customers/{marta.id}/contacts/{nils.id}",
+    }
 
     def scene(name: str, *to: dict[str, str], subject: str, **members: object) -> UUID:
         members = {"markdown": LETTER, "text": None} | members
@@ -150,6 +161,8 @@ def everything(crm: Crm) -> dict[str, str]:
     settle(crm, two, **{"marta@l.example": "accepted", "jonas@ek.example": "deferred"})
     for kind in ("failed", "unknown"):
         settle(crm, scene(kind, bare, subject=f"Invoice {kind}"), **{"jonas@ek.example": kind})
+    given_up = crm.delivery(UUID(pages["failed"].rpartition("/")[2]))
+    pages["discard"] = f"{pages['failed']}/deliveries/{given_up.id}/discard"
     let_be = scene("discarded", bare, subject="Old address")
     settle(crm, let_be, **{"jonas@ek.example": "failed"})
     with crm.database.write() as session:
