@@ -76,10 +76,10 @@ class Subscription:
         self._topics |= topics
         self._event.set()
 
-    async def next(self, timeout: float | None = None) -> set[str]:
-        """Waits for a change, at most `timeout` seconds; the set is empty if none came."""
+    async def next(self, seconds: float | None = None) -> set[str]:
+        """Waits for a change, at most so many seconds; the set is empty if none came."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), timeout)
+            await asyncio.wait_for(self._event.wait(), seconds)
         topics, self._topics = self._topics, set()
         self._event.clear()
         return topics

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
+from alembic import command
 from alembic.config import Config
 from sqlmodel import Session, select
 
-from alembic import command
 from crm_api.auth.models import User
 from crm_api.auth.passwords import hash_password, make_up_password
 from crm_api.auth.service import add_key, clean_login

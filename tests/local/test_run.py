@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from local.management import Management
@@ -41,7 +41,7 @@ def launch(rabbitmq: Node) -> Iterator[Launch]:
 
 
 def signs_in(url: str, email: str, password: str) -> bool:
-    answer = httpx.post(f"{url}/sign-in", data={"email": email, "password": password}, headers={"Origin": url})
+    answer = httpx2.post(f"{url}/sign-in", data={"email": email, "password": password}, headers={"Origin": url})
     assert answer.status_code in (303, 401), answer.text
     return answer.status_code == 303
 
@@ -50,7 +50,7 @@ def test_a_first_and_a_second_start(launch: Launch, tmp_path: Path) -> None:
     first = launch(tmp_path / "data")
     first.wait_until_ready()
 
-    assert "Sign in" in httpx.get(f"{first.url}/", follow_redirects=True).text
+    assert "Sign in" in httpx2.get(f"{first.url}/", follow_redirects=True).text
     email, password = first.fact("Sign in")
     assert signs_in(first.url, email, password)
     assert not signs_in(first.url, email, "guessed")
@@ -127,8 +127,8 @@ def test_with_a_broker_of_ones_own_and_parts_that_die(launch: Launch, amqp_url: 
 
     def answers() -> bool:
         try:
-            return httpx.get(f"{launcher.url}/health/ready").status_code == 200
-        except httpx.TransportError:
+            return httpx2.get(f"{launcher.url}/health/ready").status_code == 200
+        except httpx2.TransportError:
             return False
 
     wait_until(answers, "web to answer again")

@@ -95,7 +95,6 @@ def _person(dice: random.Random, number: int, started: datetime) -> tuple[Custom
     first, last = dice.choice(FIRST), dice.choice(LAST)
     company = f"{dice.choice(LAST)} {dice.choice(KINDS)} {number}"
     at = started + timedelta(minutes=5 * number)
-    written = {"written_at": at + timedelta(days=1)} if number % 3 == 0 else {}
     customer = Customer(
         id=new_id(),
         first_name=first,
@@ -108,8 +107,9 @@ def _person(dice: random.Random, number: int, started: datetime) -> tuple[Custom
         sort_company=fold(company),
         created_at=at,
         changed_at=at,
-        **written,
     )
+    if number % 3 == 0:
+        customer.written_at = at + timedelta(days=1)
     contact = Contact(
         id=new_id(),
         customer_id=customer.id,

@@ -12,7 +12,7 @@ from crm_api.outbox import store as outbox
 from crm_api.outcomes import store as outcomes
 from crm_api.sandbox.store import SANDBOX_FILE, NewMail, SandboxStore
 from shared.clock import now
-from shared.contracts import OutcomeKind, TalkLine
+from shared.contracts import Outcome, OutcomeKind, TalkLine
 from shared.lanes import Lane
 from tests.support.crm import Crm
 from tests.support.outcomes import outcome_of
@@ -94,7 +94,7 @@ _WORDS = {
 }
 
 
-def _outcome(delivery: Delivery, kind: str) -> object:
+def _outcome(delivery: Delivery, kind: str) -> Outcome:
     reason, code, reply, enhanced = _WORDS[kind]
     talk = (
         TalkLine(0, "them", "220 mx.example ESMTP"),
