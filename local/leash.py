@@ -48,7 +48,7 @@ class Leashed:
             some = self._line.recv(64)
             if not some:
                 code = self.wait()
-                raise OSError(f"{self.args[0]} could not be started (exit {code})")
+                raise OSError(f"{_WRAPPER} ended with exit code {code} before it started {self.args[0]}")
             told += some
         word, _, rest = told.decode().strip().partition(" ")
         if word == "pid":

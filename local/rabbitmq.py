@@ -13,11 +13,11 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from local import leash
+from local import leash, rabbitmq_names
 from local.errors import LocalError
 from local.management import Management
 from local.rabbitmq_programs import IMAGE, Programs, find
@@ -178,6 +178,7 @@ class Node:
                 "ERL_EPMD_PORT": str(epmd_port),
             }
         )
+        self._find_queues(["erl"], environment)
         self._epmd = self._run([programs.epmd], environment)
         self._wait_for(lambda: _listens(epmd_port), "epmd", 15.0, self._epmd)
         environment |= {
@@ -201,20 +202,33 @@ class Node:
 
     def _start_in_docker(self, docker: Path) -> None:
         configuration = self._write_configuration("0.0.0.0", 5672, 15672)  # noqa: S104 inside the container only
+        as_us = ("--user", f"{os.getuid()}:{os.getgid()}", "-v", f"{self.folder / 'data'}:/var/lib/rabbitmq")
+        self._find_queues(
+            [docker, "run", "--rm", "--network", "none", *as_us, "--entrypoint", "erl", IMAGE],
+            os.environ,
+            Path("/var/lib/rabbitmq"),
+        )
         self._server = self._run(
             [
                 *(docker, "run", "--rm", "--name", self.name.partition("@")[0], "--hostname", "localhost"),
-                *("--user", f"{os.getuid()}:{os.getgid()}"),
+                *as_us,
                 *("-p", f"127.0.0.1:{self.port}:5672", "-p", f"127.0.0.1:{self.management_port}:15672"),
                 *("-v", f"{configuration}:/etc/rabbitmq/rabbitmq.conf:ro"),
                 *("-v", f"{self.folder / 'enabled_plugins'}:/etc/rabbitmq/enabled_plugins:ro"),
-                *("-v", f"{self.folder / 'data'}:/var/lib/rabbitmq", "-e", "RABBITMQ_NODENAME=" + self.name),
+                *("-e", "RABBITMQ_NODENAME=" + self.name),
                 IMAGE,
             ],
             dict(os.environ),
             # Docker's own process keeps the container alive; only a signal to its client stops it.
             grace=STOP_SECONDS,
         )
+
+    def _find_queues(
+        self, erl: Sequence[str | os.PathLike[str]], environment: Mapping[str, str], data: Path | None = None
+    ) -> None:
+        added = rabbitmq_names.add_missing(self.folder / "data", erl, environment, data_as_erl_sees_it=data)
+        if added:
+            self._say(f"RabbitMQ was killed just after these queues were declared; they are kept: {', '.join(added)}")
 
     def _run(
         self, command: Sequence[str | os.PathLike[str]], environment: dict[str, str], grace: float = 0.0

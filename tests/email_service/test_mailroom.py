@@ -357,12 +357,15 @@ async def test_a_server_that_is_away_gets_a_rest_and_all_arrives_when_it_is_back
     await rig.until_empty()
 
 
-async def test_a_broker_that_restarts_loses_and_doubles_nothing(rabbitmq, rig: Rig, server: SmtpServer, work) -> None:
+@pytest.mark.parametrize("end", ["stop", "kill"])
+async def test_a_broker_that_restarts_or_dies_loses_and_doubles_nothing(
+    rabbitmq, rig: Rig, server: SmtpServer, work, end: str
+) -> None:
     await work()
     commands = [command(f"p{number}@example.com", lane=Lane.bulk) for number in range(300)]
     await rig.send(*commands)
     await rig.until(commands[0], "accepted")
-    await asyncio.to_thread(rabbitmq.stop)
+    await asyncio.to_thread(getattr(rabbitmq, end))
     await asyncio.to_thread(rabbitmq.start)
     for cmd in commands:
 
