@@ -19,7 +19,7 @@ run: ## everything on this machine: installs what is missing, says where to go; 
 
 test: ## all tests, with real parts (finds or installs RabbitMQ, PostgreSQL, Chromium)
 	@tools/bootstrap dev
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile  # each has a broker and databases of its own
 
 check: ## lint, formatting, types, import contracts
 	@tools/bootstrap dev

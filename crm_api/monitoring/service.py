@@ -1,6 +1,5 @@
 """Is everything up, and how much waits? Asked by every page and after every change."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import text
@@ -15,16 +14,13 @@ from shared.clock import now
 
 ALIVE = timedelta(seconds=15)
 
-_states: Remembered[SystemState] = Remembered()
+_counts: Remembered[tuple[int, int]] = Remembered()
 # word for word the condition of ix_delivery_watched, or SQLite would not use it
 _COUNT = text(f"SELECT state, count(*) FROM delivery WHERE {WATCHED} GROUP BY state")  # noqa: S608
 
 
 def system_state(session: Session, console_url: str | None = None) -> SystemState:
-    return replace(_states.get(session, "system", lambda: _ask(session)), console_url=console_url)
-
-
-def _ask(session: Session) -> SystemState:
+    """Who is alive is asked every time: it is a handful of rows, and a page that is told must not be told old news."""
     alive = session.exec(select(Process).where(col(Process.seen_at) > now() - ALIVE)).all()
     brokers = {str(row.data.get("broker")) for row in alive if row.kind == "dispatch"}
     workers = [row for row in alive if row.kind == "worker" and not row.data.get("stopping")]
@@ -33,7 +29,7 @@ def _ask(session: Session) -> SystemState:
     for row in workers:
         room, of = str(row.data.get("room", row.name.rpartition("/")[0])), row.data.get("workers")
         rooms[room] = max(rooms.get(room, 0), of if isinstance(of, int) else 1)
-    waiting, failed = _deliveries(session)
+    waiting, failed = _counts.get(session, "deliveries", lambda: _deliveries(session))
     return SystemState(
         broker=_broker(brokers),
         dispatch_up=any(row.kind == "dispatch" for row in alive),
@@ -41,7 +37,7 @@ def _ask(session: Session) -> SystemState:
         mail_room_of=max(sum(rooms.values()), len(workers)),
         waiting=waiting,
         failed=failed,
-        console_url=None,
+        console_url=console_url,
     )
 
 

@@ -165,7 +165,8 @@
     if (isEmpty()) localStorage.removeItem(draftKey());
     else {
       localStorage.setItem(draftKey(), JSON.stringify({ ...written(), at: Date.now() }));
-      $("[data-saved]").textContent = `Draft kept ${new Date().toTimeString().slice(0, 5)}`;
+      // what somebody waits for is said until it has come
+      if (!wantsToSend) $("[data-saved]").textContent = `Draft kept ${new Date().toTimeString().slice(0, 5)}`;
     }
   }
 

@@ -15,7 +15,7 @@ from crm_api.messages.models import Delivery
 from crm_api.messages.states import State
 from crm_api.monitoring.models import Process
 from crm_api.monitoring.schemas import SystemState
-from crm_api.monitoring.service import _COUNT, ALIVE, _ask
+from crm_api.monitoring.service import _COUNT, ALIVE, system_state
 from crm_api.settings import CrmSettings
 from shared.clock import now
 from shared.contracts import Heartbeat
@@ -42,7 +42,7 @@ def _state(database: Database, *processes: Process) -> SystemState:
         session.execute(text("DELETE FROM process"))
         session.add_all(processes)
     with database.read() as session:
-        return _ask(session)
+        return system_state(session)
 
 
 def test_nothing_was_ever_heard_of(database: Database) -> None:
