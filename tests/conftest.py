@@ -18,6 +18,7 @@ from local import chromium
 from local.errors import Unavailable
 from local.postgresql import Cluster
 from local.rabbitmq import Node
+from shared import amqp_link
 from tests.support.databases import Template
 
 
@@ -60,6 +61,12 @@ def amqp_url(rabbitmq: Node) -> Iterator[str]:
     yield rabbitmq.url_for(vhost)
     rabbitmq.start()  # in case the test left it stopped
     rabbitmq.management.delete_vhost(vhost)
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link of this process that finds no broker asks again within a second, instead of up to ten."""
+    monkeypatch.setattr(amqp_link, "LONGEST_PAUSE_SECONDS", 1)
 
 
 @pytest.fixture(scope="session")

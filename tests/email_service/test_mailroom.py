@@ -357,6 +357,7 @@ async def test_a_server_that_is_away_gets_a_rest_and_all_arrives_when_it_is_back
     await rig.until_empty()
 
 
+@pytest.mark.usefixtures("short_pauses")
 @pytest.mark.parametrize("end", ["stop", "kill"])
 async def test_a_broker_that_restarts_or_dies_loses_and_doubles_nothing(
     rabbitmq, rig: Rig, server: SmtpServer, work, end: str

@@ -148,6 +148,7 @@ async def test_a_queue_deleted_under_the_publisher_is_declared_again(publisher: 
     await publisher.publish(*SEND, b"x", properties("t", "1"))
 
 
+@pytest.mark.usefixtures("short_pauses")
 async def test_a_killed_broker_is_found_again_and_nothing_confirmed_is_lost(rabbitmq: Node, amqp_url: str) -> None:
     publisher = Publisher([amqp_url], "test publisher")
     await publisher.start()

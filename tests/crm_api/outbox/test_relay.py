@@ -109,6 +109,7 @@ async def test_commands_carry_the_whole_letter(crm: Crm, amqp_url: str) -> None:
     assert delivery.claimed_until is None
 
 
+@pytest.mark.usefixtures("short_pauses")
 async def test_what_waits_goes_out_when_the_broker_is_back(crm: Crm, rabbitmq: Node, amqp_url: str) -> None:
     async with running(crm, amqp_url) as publisher:
         await publisher.wait_connected()
