@@ -99,6 +99,10 @@ class Publisher:
                 channel.raw.basic_publish(exchange, routing_key, body, properties, mandatory=True)
             except AMQPError as problem:
                 self._unconfirmed.pop(tag, None)
+                # The link is lost and _use has not had its turn to see it. Who waits for it and tries again must
+                # really wait: otherwise that loop never lets anybody else run, _use included.
+                self._up.clear()
+                self._channel = None
                 raise LinkDown(str(problem)) from problem
             await waiter
 

@@ -128,6 +128,17 @@ def test_a_bad_url_is_refused_at_once_and_its_password_not_said() -> None:
         assert "secret" not in str(problem.value)
 
 
+async def test_a_link_found_dead_while_publishing_counts_as_down_at_once(publisher: Publisher) -> None:
+    """A loop of "wait for the link, publish" would otherwise spin and let nobody else run, for ever."""
+    assert publisher._channel is not None
+    publisher._channel.raw.close()  # as after a reset: pika knows, and nobody has been told yet
+    with pytest.raises(LinkDown):
+        await publisher.publish(*SEND, b"x", properties("t", "1"))
+    assert not publisher.connected
+    await asyncio.wait_for(publisher.wait_connected(), 30)
+    await publisher.publish(*SEND, b"x", properties("t", "1"))
+
+
 async def test_an_exchange_deleted_under_the_publisher_comes_back(publisher: Publisher, amqp_url: str) -> None:
     connection = pika.BlockingConnection(pika.URLParameters(amqp_url))
     connection.channel().exchange_delete(topology.EVENTS)
