@@ -99,6 +99,7 @@ class Node:
     def begin(self) -> None:
         """The first half of ``start()``: find the programs, start the processes."""
         self.kill()  # the epmd of a node that died
+        _check_localhost()
         if self._programs is None:
             self._programs = find(self._say)
         # After kill() the ports are the same, so that clients find the node again.
@@ -267,3 +268,13 @@ def _listens(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _check_localhost() -> None:
+    """The node is called …@localhost; a bare chroot or container may not know that name."""
+    try:
+        socket.getaddrinfo("localhost", None)
+    except OSError as problem:
+        raise LocalError(
+            "This machine does not know the name localhost. Add the line “127.0.0.1 localhost” to /etc/hosts."
+        ) from problem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -110,3 +111,12 @@ def test_a_node_that_cannot_start_says_why(rabbitmq: Node, tmp_path: Path) -> No
     with pytest.raises(LocalError, match="RabbitMQ ended with exit code"):
         node.start()
     assert not node.is_running()
+
+
+def test_a_machine_without_localhost_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> object:
+        raise socket.gaierror("Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(LocalError, match="/etc/hosts"):
+        Node(tmp_path).begin()
