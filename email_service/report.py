@@ -73,8 +73,8 @@ class Reporter:
         except (LinkDown, Nacked, Unroutable) as problem:
             log.info("a started event was not sent", extra={"why": str(problem)})
 
-    async def heartbeat(self, beat: Heartbeat) -> None:
-        """Nobody listening, or no link: there is another one in five seconds."""
+    async def heartbeat(self, beat: Heartbeat) -> bool:
+        """Whether somebody heard it: at a start the mail room may be up before dispatch listens."""
         try:
             await self._publisher.publish(
                 topology.CONTROL,
@@ -84,6 +84,8 @@ class Reporter:
             )
         except (LinkDown, Nacked, Unroutable) as problem:
             log.debug("a heartbeat was not heard", extra={"why": str(problem)})
+            return False
+        return True
 
     async def _run(self) -> None:
         while True:

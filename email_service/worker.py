@@ -26,6 +26,7 @@ from shared.telemetry import mark_ready
 log = logging.getLogger("mailroom")
 
 HEARTBEAT_SECONDS = 5
+UNHEARD_SECONDS = 0.5  # until somebody hears the first one
 FLUSH_SECONDS = 5  # for the last events after the last conversation
 
 
@@ -92,9 +93,9 @@ class Worker:
     async def _beat(self) -> None:
         while True:
             self._watch.changed.clear()
-            await self._reporter.heartbeat(self._heartbeat())
+            heard = await self._reporter.heartbeat(self._heartbeat())
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._watch.changed.wait(), HEARTBEAT_SECONDS)
+                await asyncio.wait_for(self._watch.changed.wait(), HEARTBEAT_SECONDS if heard else UNHEARD_SECONDS)
 
     def _heartbeat(self) -> Heartbeat:
         counts = self.intake.counts

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from email_service.report import Reporter
 from email_service.worker import Worker
 from shared import topology
-from shared.amqp import Consumer, Delivery
+from shared.amqp import Consumer, Delivery, Publisher
 from shared.contracts import Attachment, Heartbeat, Mailbox, decode
 from shared.lanes import Lane
 from tests.support.mailroom import Rig, command, settings
@@ -271,6 +272,27 @@ async def test_a_long_conversation_is_announced(rig: Rig, server: SmtpServer, wo
     go.set()
     await rig.until(slow, "accepted")
     assert [(each.delivery, each.worker) for each in rig.started] == [(slow.delivery, "north/1")]
+
+
+async def test_a_heartbeat_that_nobody_hears_is_known_for_one(amqp_url: str) -> None:
+    """So that a mail room that is up before dispatch is seen at once, and not five seconds later."""
+    now = datetime.now(UTC)
+    beat = Heartbeat("north", 1, 1, "host", 1, now, now, 0, 0, 0, 0, 0)
+    publisher = Publisher([amqp_url], "test")
+    await publisher.start()
+    await publisher.wait_connected()
+
+    async def hear(delivery: Delivery) -> None:
+        delivery.ack()
+
+    reporter = Reporter(publisher)
+    assert await reporter.heartbeat(beat) is False
+    listener = Consumer([amqp_url], "test", [], 10, hear, control_key=topology.HEARTBEAT_KEY)
+    await listener.start()
+    await listener.wait_connected()
+    assert await reporter.heartbeat(beat) is True
+    await listener.close()
+    await publisher.close()
 
 
 async def test_heartbeats_say_who_does_what(rig: Rig, server: SmtpServer, work) -> None:
