@@ -84,6 +84,15 @@ class Subscription:
         self._event.clear()
         return topics
 
+    async def until(self, topics: set[str], seconds: float) -> bool:
+        """Whether one of these topics came within so many seconds; returns as soon as one does."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while (left := deadline - loop.time()) > 0:
+            if await self.next(left) & {*topics, EVERYTHING}:
+                return True
+        return False
+
 
 class ChangeFeed:
     """Hears every commit's topics and hands them to the subscriptions. Lives in one event loop."""

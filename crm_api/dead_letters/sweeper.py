@@ -1,6 +1,5 @@
 """Takes out of mail.dead.v1 what a person has resolved, so that the queue and the pages show the same number."""
 
-import asyncio
 import logging
 from datetime import timedelta
 
@@ -8,7 +7,7 @@ from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
-from crm_api.changes import EVERYTHING, ChangeFeed
+from crm_api.changes import ChangeFeed
 from crm_api.dead_letters.models import DeadLetterRemoval
 from crm_api.writer import Writer
 from shared.amqp import LinkDown, remove_from_queue
@@ -30,10 +29,7 @@ class DeadLetterSweeper:
         with self._feed.subscribe() as changes:
             while True:
                 left = await self._sweep()
-                deadline = asyncio.get_running_loop().time() + (TRY_AGAIN_SECONDS if left else LOOK_AGAIN_SECONDS)
-                while (seconds := deadline - asyncio.get_running_loop().time()) > 0:
-                    if await changes.next(seconds) & {"dead_letters", EVERYTHING}:
-                        break
+                await changes.until({"dead_letters"}, TRY_AGAIN_SECONDS if left else LOOK_AGAIN_SECONDS)
 
     async def _sweep(self) -> int:
         """Removes what can be removed; how many are still to be found."""

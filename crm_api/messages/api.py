@@ -9,7 +9,6 @@ from pydantic import StringConstraints
 from sqlmodel import Session
 
 from crm_api.auth.deps import SignedIn
-from crm_api.changes import EVERYTHING, Subscription
 from crm_api.deps import DatabaseDep, FeedDep, FilesDep, SettingsDep
 from crm_api.errors import Invalid
 from crm_api.messages import actions, service, timeline
@@ -104,16 +103,9 @@ async def get_message(
         while True:
             found = await asyncio.to_thread(look)
             left = deadline - asyncio.get_running_loop().time()
-            if found.done_at or left <= 0:
+            if found.done_at or left <= 0 or feed.closed:
                 return found
-            await _next_change(changes, f"message:{message_id}", left)
-
-
-async def _next_change(changes: Subscription, topic: str, seconds: float) -> None:
-    deadline = asyncio.get_running_loop().time() + seconds
-    while (left := deadline - asyncio.get_running_loop().time()) > 0:
-        if (await changes.next(left)) & {topic, EVERYTHING}:
-            return
+            await changes.until({f"message:{message_id}"}, left)
 
 
 @router.post("/messages/{message_id}/cancel", responses=PROBLEMS)

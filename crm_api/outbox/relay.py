@@ -10,7 +10,7 @@ import logging
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
-from crm_api.changes import EVERYTHING, ChangeFeed
+from crm_api.changes import ChangeFeed
 from crm_api.outbox import store
 from crm_api.outbox.store import Claimed, Letters
 from crm_api.writer import Writer
@@ -54,13 +54,13 @@ class Relay:
                 deadline = asyncio.get_running_loop().time() + await self._until_due()
                 while not self._stopping.is_set():
                     left = deadline - asyncio.get_running_loop().time()
-                    if left <= 0 or await changes.next(min(left, 0.5)) & {"outbox", EVERYTHING, *self._wakers}:
+                    if left <= 0 or await changes.until(self._wakers, min(left, 0.5)):
                         break
 
     @property
     def _wakers(self) -> set[str]:
         # a bounded lane goes on when outcomes have made room in the broker
-        return {"messages"} if self._most else set()
+        return {"outbox", "messages"} if self._most else {"outbox"}
 
     async def _round(self) -> int:
         """Publishes one batch; how many the broker confirmed."""

@@ -15,6 +15,7 @@ from sqlmodel import Session, col
 from crm_api.messages.counts import count_moves
 from crm_api.messages.models import Delivery, Message, MessageAttachment
 from crm_api.messages.states import State
+from shared.addresses import domain_of
 from shared.contracts import Attachment, Mailbox, SendCommand
 from shared.lanes import Lane
 
@@ -135,7 +136,6 @@ class Letters:
 
     def command(self, row: Claimed, lane: Lane) -> SendCommand:
         message, attachments = self._known[row.message_id]
-        host = message.sender_address.rpartition("@")[2]
         return SendCommand(
             delivery=row.id,
             generation=row.generation,
@@ -148,7 +148,7 @@ class Letters:
             html=message.html,
             fields=row.fields,
             attachments=attachments,
-            message_id=f"<{row.id}.{row.generation}@{host}>",
+            message_id=f"<{row.id}.{row.generation}@{domain_of(message.sender_address)}>",
             created_at=row.created_at,
             expires_at=row.expires_at,
             message=row.message_id,
