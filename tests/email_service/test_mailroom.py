@@ -23,18 +23,6 @@ from tests.support.waiting import eventually
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[SmtpServer]:
-    async with SmtpServer() as server:
-        yield server
-
-
-@pytest.fixture
-async def rig(amqp_url: str) -> AsyncIterator[Rig]:
-    async with Rig(amqp_url) as rig:
-        yield rig
-
-
-@pytest.fixture
 async def work(rig: Rig, server: SmtpServer, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     """Starts a worker against rig and server; stopped at the end."""
     running: list[Worker] = []

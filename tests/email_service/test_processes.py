@@ -24,18 +24,6 @@ from tests.support.waiting import eventually
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[SmtpServer]:
-    async with SmtpServer() as server:
-        yield server
-
-
-@pytest.fixture
-async def rig(amqp_url: str) -> AsyncIterator[Rig]:
-    async with Rig(amqp_url) as rig:
-        yield rig
-
-
-@pytest.fixture
 async def beats(rig: Rig) -> AsyncIterator[dict[int, Heartbeat]]:
     """The last heartbeat of each worker, by its number."""
     heard: dict[int, Heartbeat] = {}

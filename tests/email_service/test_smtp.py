@@ -43,12 +43,6 @@ QUICK = {
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[SmtpServer]:
-    async with SmtpServer() as server:
-        yield server
-
-
-@pytest.fixture
 async def transport_to(tmp_path: Path) -> AsyncIterator[Callable[..., SmtpTransport]]:
     made: list[SmtpTransport] = []
 
