@@ -7,7 +7,6 @@ with the reason; with ``CI=true`` it fails.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -20,6 +19,7 @@ from local.postgresql import Cluster
 from local.rabbitmq import Node
 from shared import amqp_link
 from tests.support.databases import Template
+from tests.support.vhosts import Vhosts
 
 
 def _cannot_be_had(reason: Unavailable) -> NoReturn:
@@ -52,15 +52,17 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory, say: Callable[[str], None
     node.kill()  # nothing of it is needed again, and an orderly stop takes five seconds
 
 
+@pytest.fixture(scope="session")
+def vhosts(rabbitmq: Node) -> Vhosts:
+    return Vhosts(rabbitmq)
+
+
 @pytest.fixture
-def amqp_url(rabbitmq: Node) -> Iterator[str]:
-    """The URL of a fresh virtual host, deleted afterwards."""
-    vhost = f"test-{secrets.token_hex(6)}"
-    rabbitmq.start()
-    rabbitmq.management.create_vhost(vhost, rabbitmq.user)
+def amqp_url(rabbitmq: Node, vhosts: Vhosts) -> Iterator[str]:
+    """The URL of a virtual host of its own."""
+    vhost = vhosts.make()
     yield rabbitmq.url_for(vhost)
-    rabbitmq.start()  # in case the test left it stopped
-    rabbitmq.management.delete_vhost(vhost)
+    vhosts.leave(vhost)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """One running product for all tests of a module, on each kind of database."""
 
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from local.rabbitmq import Node
 from shared.topology import DEAD_QUEUE
 from tests.support.databases import Template
 from tests.support.stack import Stack, stack
+from tests.support.vhosts import Vhosts
 
 
 @dataclass
@@ -33,6 +33,7 @@ def product(
     tmp_path_factory: pytest.TempPathFactory,
     database_template: Template,
     rabbitmq: Node,
+    vhosts: Vhosts,
 ) -> Iterator[Product]:
     folder = tmp_path_factory.mktemp("product")
     if request.param == "sqlite":
@@ -40,13 +41,11 @@ def product(
     else:
         request.getfixturevalue("postgresql")  # skips if there is none
         url = database_template.copy_postgresql()
-    vhost = f"test-{secrets.token_hex(6)}"
-    rabbitmq.start()
-    rabbitmq.management.create_vhost(vhost, rabbitmq.user)
+    vhost = vhosts.make()
     with stack(folder / "data", url, rabbitmq.url_for(vhost), RETRY_SCALE=0.01, SAMPLES=1, UNDO_SECONDS=3) as made:
         made.start()
         yield Product(made, rabbitmq, vhost)
         assert made.stop() == dict.fromkeys(("web", "dispatch", "sandbox", "mailroom"), 0)
-    rabbitmq.management.delete_vhost(vhost)
+    vhosts.leave(vhost)
     if request.param == "postgresql":
         database_template.drop_postgresql(url)
