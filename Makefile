@@ -40,6 +40,7 @@ format: ## rewrite the code as `make check` wants it
 lock: ## pin requirements/*.txt anew from pyproject.toml, for every platform
 	$(COMPILE) pyproject.toml -o requirements/run.txt
 	$(COMPILE) --group dev pyproject.toml -o requirements/dev.txt
+	$(COMPILE) --group bench pyproject.toml -c requirements/dev.txt -o requirements/bench.txt
 
 clean: ## remove what was made here: .venv, caches (data in .run stays)
 	rm -rf .venv .venv.lock .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -38,9 +38,11 @@ def web(settings: CrmSettings) -> None:
 
 
 def dispatch(settings: CrmSettings) -> None:
+    import uvloop
+
     from crm_api.dispatch import run
 
-    asyncio.run(run(settings))
+    uvloop.run(run(settings))
 
 
 def sandbox(settings: CrmSettings) -> None:

@@ -3,6 +3,8 @@
 import argparse
 import asyncio
 
+import uvloop
+
 from email_service.ledger_store import LedgerError
 from email_service.settings import MailRoomSettings
 from email_service.supervisor import Supervisor
@@ -26,7 +28,7 @@ def main() -> None:
     set_up_logging(settings)
     try:
         if arguments.command == "worker":
-            asyncio.run(run(settings, arguments.number, arguments.owner, watch_parent=bool(arguments.owner)))
+            uvloop.run(run(settings, arguments.number, arguments.owner, watch_parent=bool(arguments.owner)))
         else:
             asyncio.run(_supervise(settings))
     except (LedgerError, ValueError) as problem:

@@ -19,7 +19,7 @@ from shared.lanes import Lane
 log = logging.getLogger("mailroom")
 
 # more than can be talked at once, so that places do not stand empty while acks travel
-PREFETCH = {Lane.urgent: 2, Lane.normal: 2, Lane.bulk: 4}  # times the connections
+PREFETCH = {Lane.urgent: 2, Lane.normal: 2, Lane.bulk: 20}  # times the connections
 TRIES_BEFORE_GIVING_UP = 5  # at a command that makes the mail room fail; the queue's own limit is 20
 # beyond it a message is parked instead of returned: at 20 returns its queue would give it up without a word
 RETURNS_AT_MOST = 3

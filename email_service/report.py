@@ -1,6 +1,7 @@
 """Outcome events out: confirmed by the broker before the command they belong to is acked."""
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from uuid import uuid4
@@ -8,10 +9,12 @@ from uuid import uuid4
 from shared import topology
 from shared.amqp import LinkDown, Nacked, Publisher, Unroutable, properties
 from shared.contracts import AttemptStarted, Heartbeat, Outcome, OutcomeBatch, encode
+from shared.lanes import Lane
 
 log = logging.getLogger("report")
 
 BATCH = 100  # outcomes in one event
+GATHER_SECONDS = 0.02  # how long those of a mailing wait for company; a person's letter waits for nothing
 SENDERS = 2  # events under way; while they are confirmed, the next outcomes gather
 PAUSE_SECONDS = 1
 
@@ -46,7 +49,7 @@ class Reporter:
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
         self._waiting: deque[tuple[Outcome, asyncio.Future[None]]] = deque()
-        self._wake = asyncio.Event()
+        self._wake, self._hurry = asyncio.Event(), asyncio.Event()
         self._senders: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -62,6 +65,8 @@ class Reporter:
         confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((outcome, confirmed))
         self._wake.set()
+        if outcome.lane is not Lane.bulk or len(self._waiting) >= BATCH:
+            self._hurry.set()
         await confirmed
 
     async def started(self, started: AttemptStarted) -> None:
@@ -89,10 +94,7 @@ class Reporter:
 
     async def _run(self) -> None:
         while True:
-            while not self._waiting:
-                self._wake.clear()
-                await self._wake.wait()
-            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            batch = await self._next_batch()
             body = encode(OutcomeBatch(tuple(outcome for outcome, _ in batch)))
             await publish_until_confirmed(
                 self._publisher, topology.EVENTS, topology.OUTCOME_KEY, body, OutcomeBatch.TYPE, str(uuid4())
@@ -100,3 +102,14 @@ class Reporter:
             for _, confirmed in batch:
                 if not confirmed.done():
                     confirmed.set_result(None)
+
+    async def _next_batch(self) -> list[tuple[Outcome, asyncio.Future[None]]]:
+        while not self._waiting:
+            self._wake.clear()
+            await self._wake.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), GATHER_SECONDS)
+        batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        if len(self._waiting) < BATCH:
+            self._hurry.clear()
+        return batch

@@ -167,23 +167,22 @@ class Sender:
         decision = self._decide(job, conversation, started_at)
         outcome = decision.outcome
         assert outcome is not None
-        kept = outcome
-        if outcome.lane is Lane.bulk and outcome.kind is OutcomeKind.accepted:
-            kept = msgspec.structs.replace(outcome, talk=())  # a million conversations would fill the ledger
-        written = await self._ledger.finish(job.command.key, job.attempt, token, outcome.kind, _encoder.encode(kept))
+        written = await self._ledger.finish(job.command.key, job.attempt, token, outcome.kind, _encoder.encode(outcome))
         return decision if written else None
 
     def _decide(self, job: Job, conversation: Conversation, started_at: datetime | None) -> Decision:
         command, verdict, now = job.command, conversation.verdict, datetime.now(UTC)
         kind, reason = verdict.kind, verdict.reason
         again: Wait | None = None
-        chance, scale = _random.random(), self._settings.retry_scale
+        scale = self._settings.retry_scale
         if kind is OutcomeKind.deferred:
+            chance = _random.random()
             again = retry.after_deferral(job.attempt, job.first_seen, now, command.expires_at, chance, scale)
             if again is None:
                 kind, reason = OutcomeKind.failed, f"{reason} It was tried until its time was over."
         elif kind is OutcomeKind.unknown and command.lane is not Lane.bulk:
-            again = retry.after_unknown(job.unknowns, now, command.expires_at, chance, scale)
+            again = retry.after_unknown(job.unknowns, now, command.expires_at, _random.random(), scale)
+        dull = kind is OutcomeKind.accepted and command.lane is Lane.bulk  # a million conversations, all the same
         outcome = Outcome(
             delivery=command.delivery,
             generation=command.generation,
@@ -206,7 +205,7 @@ class Sender:
             next_at=again.until(now) if again else None,
             suppress=verdict.suppress,
             tls=conversation.tls,
-            talk=tuple(conversation.talk),
+            talk=() if dull else conversation.talk.lines,
         )
         if kind is OutcomeKind.accepted:
             return Decision(Then.ack, outcome)

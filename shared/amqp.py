@@ -5,9 +5,13 @@ does not read the acks on it either.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import pika
@@ -44,6 +48,8 @@ log = logging.getLogger("amqp")
 WINDOW = 500  # unconfirmed publishes; more gains nothing and costs memory
 CONFIRM_SECONDS = 2  # how long close() waits for confirms under way
 
+_Tell = Callable[[AmqpProblem | None], None]
+
 
 def properties(kind: str, message_id: str, *, expiration_ms: int | None = None, **headers: Any) -> BasicProperties:
     """Properties of a durable JSON message; x_attempt=2 becomes the header `x-attempt`, None is left out."""
@@ -68,8 +74,8 @@ class Publisher:
         self._up = asyncio.Event()
         self._channel: Channel | None = None
         self._next_tag = 1
-        # by publish number, oldest first: (message_id, who waits)
-        self._unconfirmed: dict[int, tuple[str, asyncio.Future[None]]] = {}
+        self._unconfirmed: dict[int, tuple[str, _Tell]] = {}  # by publish number, oldest first: (message_id, …)
+        self._all_confirmed = asyncio.Event()
         self._returned: Counter[str] = Counter()  # message_ids whose Return came and whose ack has not yet
 
     async def start(self) -> None:
@@ -85,26 +91,50 @@ class Publisher:
 
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: BasicProperties) -> None:
         """Returns once the broker has confirmed the message; raises Unroutable, Nacked or LinkDown."""
-        if not properties.message_id:
-            raise ValueError("a message needs a message_id: a Return is told apart by it")
+        (problem,) = await self.publish_many(exchange, routing_key, [(body, properties)])
+        if problem is not None:
+            raise problem
+
+    async def publish_many(
+        self, exchange: str, routing_key: str, messages: Sequence[tuple[bytes, BasicProperties]]
+    ) -> list[AmqpProblem | None]:
+        """Publishes them in this order, returns when the broker has answered for all: None for a confirmed one."""
+        batch = _Batch(len(messages))
+        for number, (body, properties) in enumerate(messages):
+            if not properties.message_id:
+                raise ValueError("a message needs a message_id: a Return is told apart by it")
+            await self._window.acquire()
+            self._send(exchange, routing_key, body, properties, partial(batch.tell, number))
+        return await batch.answers()
+
+    def _send(self, exchange: str, routing_key: str, body: bytes, properties: BasicProperties, tell: "_Tell") -> None:
+        """Takes a place in the window, which is free again when `tell` is called."""
+        channel = self._channel
+        if channel is None:
+            self._window.release()
+            tell(LinkDown("not connected"))
+            return
         properties.delivery_mode = 2
-        async with self._window:
-            channel = self._channel
-            if channel is None:
-                raise LinkDown("not connected")
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            tag, self._next_tag = self._next_tag, self._next_tag + 1
-            self._unconfirmed[tag] = (properties.message_id, waiter)
-            try:
-                channel.raw.basic_publish(exchange, routing_key, body, properties, mandatory=True)
-            except AMQPError as problem:
-                self._unconfirmed.pop(tag, None)
-                # The link is lost and _use has not had its turn to see it. Who waits for it and tries again must
-                # really wait: otherwise that loop never lets anybody else run, _use included.
-                self._up.clear()
-                self._channel = None
-                raise LinkDown(str(problem)) from problem
-            await waiter
+        tag, self._next_tag = self._next_tag, self._next_tag + 1
+        self._unconfirmed[tag] = properties.message_id, tell
+        try:
+            channel.raw.basic_publish(exchange, routing_key, body, properties, mandatory=True)
+        except AMQPError as problem:
+            # The link is lost and _use has not had its turn to see it. Who waits for it and tries again must
+            # really wait: otherwise that loop never lets anybody else run, _use included.
+            self._up.clear()
+            self._channel = None
+            self._answer(tag, LinkDown(str(problem)))
+
+    def _answer(self, tag: int, problem: AmqpProblem | None) -> None:
+        message_id, tell = self._unconfirmed.pop(tag)
+        if problem is None and self._returned and self._returned[message_id]:
+            self._returned[message_id] -= 1
+            problem = Unroutable("no queue is bound for this message")
+        self._window.release()
+        tell(problem)
+        if not self._unconfirmed:
+            self._all_confirmed.set()
 
     async def declare_again(self) -> None:
         """For Unroutable: somebody deleted a queue or binding. Raises LinkDown."""
@@ -118,9 +148,10 @@ class Publisher:
 
     async def close(self) -> None:
         """Waits a moment for confirms that are under way; what is unconfirmed then ends with LinkDown."""
-        waiters = [waiter for _, waiter in self._unconfirmed.values()]
-        if waiters and self.connected and not self.blocked:
-            await asyncio.wait(waiters, timeout=CONFIRM_SECONDS)
+        if self._unconfirmed and self.connected and not self.blocked:
+            self._all_confirmed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_confirmed.wait(), CONFIRM_SECONDS)
         await self._link.close()
 
     async def _use(self, connection: Connection) -> None:
@@ -139,11 +170,9 @@ class Publisher:
         finally:
             self._up.clear()
             self._channel, self.blocked = None, False
-            waiting, self._unconfirmed = self._unconfirmed, {}
             self._returned.clear()
-            for _, waiter in waiting.values():
-                if not waiter.done():
-                    waiter.set_exception(LinkDown("the link was lost before the broker confirmed"))
+            for tag in list(self._unconfirmed):
+                self._answer(tag, LinkDown("the link was lost before the broker confirmed"))
 
     def _on_blocked(self, blocked: bool) -> None:
         self.blocked = blocked
@@ -155,19 +184,30 @@ class Publisher:
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method
         confirmed = isinstance(method, pika.spec.Basic.Ack)
-        if method.multiple:
-            tags = [tag for tag in self._unconfirmed if tag <= method.delivery_tag]
-        else:
-            tags = [method.delivery_tag]
-        for tag in tags:
-            message_id, waiter = self._unconfirmed.pop(tag, ("", None))
-            if waiter is None:
-                continue
-            problem: AmqpProblem | None = None
-            if not confirmed:
-                problem = Nacked("the broker refused the message")
-            elif self._returned and self._returned[message_id]:
-                self._returned[message_id] -= 1
-                problem = Unroutable("no queue is bound for this message")
-            if not waiter.done():
-                waiter.set_exception(problem) if problem else waiter.set_result(None)
+        problem = None if confirmed else Nacked("the broker refused the message")
+        if not method.multiple:
+            if method.delivery_tag in self._unconfirmed:
+                self._answer(method.delivery_tag, problem)
+            return
+        for tag in list(takewhile(lambda tag: tag <= method.delivery_tag, self._unconfirmed)):
+            self._answer(tag, problem)
+
+
+class _Batch:
+    """Gathers what became of several messages."""
+
+    def __init__(self, size: int) -> None:
+        self._answers: list[AmqpProblem | None] = [None] * size
+        self._left = size
+        self._complete = asyncio.Event()
+
+    def tell(self, number: int, problem: AmqpProblem | None) -> None:
+        self._answers[number] = problem
+        self._left -= 1
+        if not self._left:
+            self._complete.set()
+
+    async def answers(self) -> list[AmqpProblem | None]:
+        if self._left:
+            await self._complete.wait()
+        return self._answers

@@ -1,4 +1,4 @@
-"""Makes .venv what requirements/run.txt or dev.txt says, with uv, and gets uv where it is missing.
+"""Makes .venv what requirements/run.txt, dev.txt or bench.txt says, with uv, and gets uv where it is missing.
 
 Standard library only. Nothing here names a package index: uv and pip use what the machine is configured for.
 """
@@ -22,6 +22,7 @@ from local.errors import LocalError, Unavailable  # noqa: E402
 
 VENV = ROOT / ".venv"
 STAMP = VENV / ".posthaste.json"
+KINDS = ("run", "dev", "bench")  # each holds everything of those before it
 ADVICE = (
     "There is no uv here and no way to get it by itself: install uv, or pip and venv for this Python "
     f"({sys.executable}; on Debian and Ubuntu the packages python3-pip and python3-venv)."
@@ -30,13 +31,12 @@ ADVICE = (
 
 def main() -> None:
     kind = sys.argv[1] if len(sys.argv) == 2 else ""
-    if kind not in ("run", "dev"):
-        sys.exit("usage: tools/bootstrap run | dev")
+    if kind not in KINDS:
+        sys.exit(f"usage: tools/bootstrap {' | '.join(KINDS)}")
     try:
         with locked(ROOT / ".venv.lock"):
             installed = _installed()
-            if kind == "run" and installed.get("kind") == "dev":
-                kind = "dev"  # everything that `run` needs and more: leave a developer's tools in place
+            kind = max(kind, installed.get("kind", kind), key=KINDS.index)  # leave a developer's tools in place
             lock = ROOT / "requirements" / f"{kind}.txt"
             wanted = {"kind": kind, "lock": hashlib.sha256(lock.read_bytes()).hexdigest()}
             if installed != wanted:

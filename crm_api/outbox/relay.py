@@ -6,7 +6,10 @@ the mail room's ledger knows it by that.
 
 import asyncio
 import logging
+import time
+from functools import partial
 
+from pika import BasicProperties
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
@@ -22,7 +25,7 @@ from shared.topology import COMMANDS, lane_key
 
 log = logging.getLogger("relay")
 
-BATCH = 200
+BATCH = 500  # letters in one claim
 LOOK_AGAIN_SECONDS = 5.0  # at the latest, should an announcement have been missed
 PAUSE_SECONDS = 1.0  # after the broker or the database refused
 
@@ -33,6 +36,7 @@ class Relay:
     ) -> None:
         self.lane, self._writer, self._publisher, self._feed = lane, writer, publisher, feed
         self._most = most_in_broker
+        self._batch = BATCH if most_in_broker is None else max(1, min(BATCH, most_in_broker // 4))
         self._letters = Letters()
         self._stopping = asyncio.Event()
 
@@ -44,7 +48,7 @@ class Relay:
         with self._feed.subscribe() as changes:
             while not self._stopping.is_set():
                 try:
-                    moved = await self._round()
+                    moved = await self._carry()
                 except (SQLAlchemyError, AmqpProblem) as problem:
                     log.warning("lane %s pauses: %s", self.lane, problem)
                     await self._sleep(PAUSE_SECONDS)
@@ -62,58 +66,63 @@ class Relay:
         # a bounded lane goes on when outcomes have made room in the broker
         return {"outbox", "messages"} if self._most else {"outbox"}
 
-    async def _round(self) -> int:
-        """Publishes one batch; how many the broker confirmed."""
+    async def _carry(self) -> int:
+        """Publishes batch after batch as long as there are full ones to be had; how many the broker confirmed."""
         if not self._publisher.connected or self._publisher.blocked:
             return 0
+        confirmed = 0
         claimed = await self._writer.do(self._claim)
-        if not claimed:
-            return 0
-        answers = await asyncio.gather(*(self._publish(row) for row in claimed))
-        confirmed = [row for row, problem in zip(claimed, answers, strict=True) if problem is None]
-        refused = [(row, problem) for row, problem in zip(claimed, answers, strict=True) if problem is not None]
+        while claimed:
+            answers = await self._publish(claimed)
+            problems = [problem for problem in answers if problem is not None]
+            confirmed += len(claimed) - len(problems)
+            go_on = not problems and not self._stopping.is_set()
+            # what was confirmed is marked and the next batch claimed with one commit
+            claimed = await self._writer.do(partial(self._record, claimed, answers, go_on))
+            if problems:
+                await self._pause(len(answers), problems)
+        return confirmed
+
+    async def _publish(self, claimed: list[Claimed]) -> list[AmqpProblem | None]:
+        messages = [self._command(row) for row in claimed]
+        return await self._publisher.publish_many(COMMANDS, lane_key(self.lane), messages)
+
+    def _record(
+        self, claimed: list[Claimed], answers: list[AmqpProblem | None], go_on: bool, session: Session
+    ) -> list[Claimed]:
         at = now()
+        by_answer: dict[str, list[Claimed]] = {"confirmed": [], "refused": [], "unsure": []}
+        for row, problem in zip(claimed, answers, strict=True):
+            known = "confirmed" if problem is None else "unsure" if isinstance(problem, LinkDown) else "refused"
+            by_answer[known].append(row)
+        store.mark_queued(session, by_answer["confirmed"], at)
+        store.release(session, by_answer["refused"], certain=True, at=at)
+        store.release(session, by_answer["unsure"], certain=False, at=at)
+        return self._claim(session) if go_on else []
 
-        def record(session: Session) -> None:
-            store.mark_queued(session, confirmed, at)
-            for certain in (True, False):
-                rows = [row for row, problem in refused if isinstance(problem, LinkDown) != certain]
-                if rows:
-                    store.release(session, rows, certain, at)
-
-        await self._writer.do(record)
-        if refused:
-            log.warning("%d of lane %s not confirmed: %s", len(refused), self.lane, refused[0][1])
-            if any(isinstance(problem, Unroutable) for _, problem in refused):
-                await self._publisher.declare_again()
-            await self._sleep(PAUSE_SECONDS)
-        return len(confirmed)
+    async def _pause(self, published: int, problems: list[AmqpProblem]) -> None:
+        log.warning("%d of %d of lane %s not confirmed: %s", len(problems), published, self.lane, problems[0])
+        if any(isinstance(problem, Unroutable) for problem in problems):
+            await self._publisher.declare_again()
+        await self._sleep(PAUSE_SECONDS)
 
     def _claim(self, session: Session) -> list[Claimed]:
-        limit = BATCH
-        if self._most is not None:
-            limit = min(limit, self._most - store.in_broker(session, self.lane))
-        if limit <= 0:
-            return []
-        claimed = store.claim(session, self.lane, now(), limit)
+        if self._most is not None and self._most - store.in_broker(session, self.lane) < self._batch:
+            return []  # small batches cost as much as full ones
+        claimed = store.claim(session, self.lane, now(), self._batch)
         self._letters.load(session, claimed)
         return claimed
 
-    async def _publish(self, row: Claimed) -> AmqpProblem | None:
+    def _command(self, row: Claimed) -> tuple[bytes, BasicProperties]:
         command = self._letters.command(row, self.lane)
-        headers = properties(
+        return encode(command), properties(
             SendCommand.TYPE,
             command.key,
             x_attempt=1,
-            x_first_seen=int(now().timestamp()),
+            x_first_seen=int(time.time()),
             # W3C Trace Context: one trace a message, one span a delivery
             traceparent=f"00-{command.message.hex}-{command.delivery.hex[16:]}-01",
         )
-        try:
-            await self._publisher.publish(COMMANDS, lane_key(self.lane), encode(command), headers)
-        except AmqpProblem as problem:
-            return problem
-        return None
 
     async def _until_due(self) -> float:
         if not self._publisher.connected or self._publisher.blocked:

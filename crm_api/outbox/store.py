@@ -99,9 +99,11 @@ def mark_queued(session: Session, claimed: Iterable[Claimed], at: datetime) -> N
     count_moves(session, moves, at)
 
 
-def release(session: Session, claimed: Iterable[Claimed], certain: bool, at: datetime) -> None:
+def release(session: Session, claimed: list[Claimed], certain: bool, at: datetime) -> None:
     """Not confirmed. certain: the broker refused them; otherwise it may have them, and they are published again
     (the ledger knows a twin) but can no longer be cancelled."""
+    if not claimed:
+        return
     session.execute(
         update(Delivery)
         .where(col(Delivery.id).in_([row.id for row in claimed]), _PENDING)

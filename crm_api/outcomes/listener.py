@@ -12,10 +12,12 @@ from crm_api.writer import Writer
 from shared.amqp import Delivery
 from shared.clock import now
 from shared.contracts import AttemptStarted, BadContract, OutcomeBatch, decode
+from shared.lanes import Lane
 
 log = logging.getLogger("outcomes")
 
-MOST = 500  # events in one transaction
+MOST = 1000  # outcomes in one transaction
+GATHER_SECONDS = 0.05
 PAUSE_SECONDS = 1.0
 
 Event = OutcomeBatch | AttemptStarted
@@ -61,10 +63,23 @@ class OutcomeListener:
 
     async def _apply_forever(self) -> None:
         while True:
-            batch = [await self._waiting.get()]
-            while len(batch) < MOST and not self._waiting.empty():
+            await self._apply(await self._next_batch())
+
+    async def _next_batch(self) -> list[_Waiting]:
+        """What has come; outcomes of a mailing wait a moment for more of their kind, a person's letter does not."""
+        batch = [await self._waiting.get()]
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + GATHER_SECONDS
+        while _size(batch) < MOST:
+            if self._waiting.empty():
+                left = deadline - clock()
+                if left <= 0 or not _is_of_a_mailing(batch[-1][0]):
+                    break
+                with contextlib.suppress(TimeoutError):
+                    batch.append(await asyncio.wait_for(self._waiting.get(), left))
+            else:
                 batch.append(self._waiting.get_nowait())
-            await self._apply(batch)
+        return batch
 
     async def _apply(self, batch: list[_Waiting]) -> None:
         events = [event for event, _ in batch]
@@ -86,6 +101,14 @@ class OutcomeListener:
                 if not done.done():
                     done.set_result(None)
             return
+
+
+def _size(batch: list[_Waiting]) -> int:
+    return sum(len(event.outcomes) if isinstance(event, OutcomeBatch) else 1 for event, _ in batch)
+
+
+def _is_of_a_mailing(event: Event) -> bool:
+    return isinstance(event, OutcomeBatch) and all(outcome.lane is Lane.bulk for outcome in event.outcomes)
 
 
 def _write(session: Session, events: list[Event]) -> None:

@@ -11,7 +11,6 @@ from email_service.outcome import Stopped, Verdict
 from email_service.settings import MailRoomSettings, Route
 from email_service.transports.session import LeaseLost, Session
 from email_service.transports.talk import Talk
-from shared.contracts import TalkLine
 
 log = logging.getLogger("smtp")
 
@@ -26,7 +25,7 @@ class Conversation:
     server: str
     route: str
     tls: str | None = None
-    talk: list[TalkLine] = field(default_factory=list)
+    talk: Talk = field(default_factory=Talk)
 
 
 class SmtpTransport:
@@ -104,7 +103,7 @@ class SmtpTransport:
         return self._conversation(verdict, session, talk)
 
     def _conversation(self, verdict: Verdict, session: Session, talk: Talk) -> Conversation:
-        return Conversation(verdict, self.route.server, self.route.name, session.tls, talk.lines)
+        return Conversation(verdict, self.route.server, self.route.name, session.tls, talk)
 
     def _kept(self) -> Session | None:
         while self._idle:

@@ -10,11 +10,20 @@ MAX_LINE_CHARACTERS = 300
 
 
 class Talk:
-    __slots__ = ("_began", "lines")
+    """Costs little to write down; what it takes to show it is done when somebody reads `lines`."""
+
+    __slots__ = ("_began", "_said")
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
-        self.lines: list[TalkLine] = []
+        self._said: list[tuple[float, str, str]] = []
+
+    @property
+    def lines(self) -> tuple[TalkLine, ...]:
+        return tuple(
+            TalkLine(int((at - self._began) * 1000), who, clean(text)[:MAX_LINE_CHARACTERS])
+            for at, who, text in self._said
+        )
 
     def us(self, text: str) -> None:
         self._add("us", text)
@@ -32,6 +41,5 @@ class Talk:
         self._add("them", f"{code} {last}")
 
     def _add(self, who: str, text: str) -> None:
-        if len(self.lines) < MAX_LINES:
-            milliseconds = int((time.perf_counter() - self._began) * 1000)
-            self.lines.append(TalkLine(milliseconds, who, clean(text)[:MAX_LINE_CHARACTERS]))
+        if len(self._said) < MAX_LINES:
+            self._said.append((time.perf_counter(), who, text))

@@ -14,6 +14,7 @@ import trustme
 from pydantic import SecretStr
 
 from email_service.compose import Letter
+from email_service.transports.lines import Lines
 from email_service.transports.session import LeaseLost
 from email_service.transports.smtp import Conversation, SmtpTransport
 from shared.contracts import OutcomeKind
@@ -75,13 +76,13 @@ async def test_an_accepted_letter(server: SmtpServer, transport_to) -> None:
     assert server.mails[0].content == b"Subject: Hi\r\n\r\n.dot\r\nbye\r\n"
     assert claims == ["ida@example.com"]
     assert conversation.server == f"localhost:{server.port}"
-    said = [(line.who, line.text) for line in conversation.talk]
+    said = [(line.who, line.text) for line in conversation.talk.lines]
     assert ("us", "EHLO room.example") in said
     assert ("them", "250-8BITMIME") in said
     assert ("us", "RCPT TO:<ida@example.com>") in said
     assert ("us", f"(the letter, {len(LETTER.content)} bytes)") in said
     assert not any("bye" in text for _, text in said)
-    assert [line.ms for line in conversation.talk] == sorted(line.ms for line in conversation.talk)
+    assert [line.ms for line in conversation.talk.lines] == sorted(line.ms for line in conversation.talk.lines)
 
 
 DEFERRED, FAILED, UNKNOWN = OutcomeKind.deferred, OutcomeKind.failed, OutcomeKind.unknown
@@ -139,9 +140,18 @@ DEFERRED, FAILED, UNKNOWN = OutcomeKind.deferred, OutcomeKind.failed, OutcomeKin
     ],
     ids=lambda value: str(value)[:40],
 )
+@pytest.mark.parametrize("pipelining", [False, True], ids=["in turn", "pipelined"])
 async def test_each_row_of_the_table(
-    server: SmtpServer, transport_to, phase: str, answer: str | Answer, kind: OutcomeKind, taken: int
+    server: SmtpServer,
+    transport_to,
+    phase: str,
+    answer: str | Answer,
+    kind: OutcomeKind,
+    taken: int,
+    pipelining: bool,
 ) -> None:
+    if pipelining:
+        server.extensions += ("PIPELINING",)
     server.answer(phase, answer)
     claims: list[str] = []
     transport = transport_to(server, **QUICK)
@@ -150,7 +160,8 @@ async def test_each_row_of_the_table(
     assert (verdict.kind, verdict.phase) == (kind, phase)
     assert verdict.reason.endswith(".")
     assert len(server.mails) == taken
-    assert len(claims) == (phase in ("data", "dot"))  # written down before DATA, and not sooner
+    # written down before DATA, and not sooner
+    assert len(claims) == (phase in (("mail", "rcpt", "data", "dot") if pipelining else ("data", "dot")))
     assert verdict.slow_down == (isinstance(answer, str) and answer.startswith("421"))
     if isinstance(answer, str):
         assert (verdict.code, verdict.reply) == (int(answer[:3]), answer[4:])
@@ -158,6 +169,51 @@ async def test_each_row_of_the_table(
     server.behave()
     assert (await send(transport)).verdict.kind is OutcomeKind.accepted
     assert server.mails[-1].content == LETTER.content.replace(b"\r\n..", b"\r\n.")
+
+
+@pytest.mark.parametrize(("pipelining", "round_trips"), [(True, 2), (False, 4)], ids=["pipelined", "in turn"])
+async def test_round_trips_a_letter(
+    server: SmtpServer, transport_to, monkeypatch: pytest.MonkeyPatch, pipelining: bool, round_trips: int
+) -> None:
+    """A guard of speed: each costs the network's latency, and two wake-ups of each side."""
+    if pipelining:
+        server.extensions += ("PIPELINING",)
+    transport = transport_to(server)
+    await send(transport)
+    writes: list[bytes] = []
+    write = Lines.write
+    monkeypatch.setattr(Lines, "write", lambda self, data: (writes.append(data), write(self, data))[1])
+    await send(transport)
+    assert len(writes) == round_trips
+    assert b"".join(writes).split(b"\r\n", 3)[:3] == [
+        b"MAIL FROM:<crm@posthaste.example> SIZE=%d" % len(LETTER.content),
+        b"RCPT TO:<ida@example.com>",
+        b"DATA",
+    ]
+    assert len(server.mails) == 2
+    assert len(server.conversations) == 1
+
+
+async def test_a_server_that_wants_a_letter_for_nobody_gets_none(server: SmtpServer, transport_to) -> None:
+    """RFC 2920, section 3.1: DATA has left before the refusal of RCPT came, and this server answers 354."""
+    server.extensions += ("PIPELINING",)
+    server.checks_recipients = False
+    server.answer("rcpt", "550 5.1.1 No such user")
+    transport = transport_to(server)
+    conversation = await send(transport)
+    assert (conversation.verdict.kind, conversation.verdict.phase) == (FAILED, "rcpt")
+    assert (await send(transport)).verdict.kind is OutcomeKind.accepted
+    assert len(server.mails) == 1
+    assert len(server.conversations) == 2  # the first connection was cut
+
+
+async def test_what_a_server_says_unasked_is_no_answer(server: SmtpServer, transport_to) -> None:
+    """A kept connection that was told "421 timeout" meanwhile is not used again."""
+    server.answer("dot", Answer(raw=b"250 2.0.0 Ok: queued as 1\r\n250 2.0.0 twice\r\n", store=True))
+    transport = transport_to(server)
+    assert (await send(transport)).verdict.kind is OutcomeKind.accepted
+    assert (await send(transport)).verdict.kind is OutcomeKind.accepted
+    assert len(server.conversations) == 2
 
 
 async def test_a_refused_recipient_keeps_the_connection_and_resets_the_transaction(
@@ -307,7 +363,7 @@ async def test_encrypted_and_signed_in(authority, ca_file: Path, transport_to, i
         assert (server.mails[0].tls, server.mails[0].user) == (True, "me")
         assert conversation.tls is not None
         assert conversation.tls.startswith("TLSv1.")
-        text = str([line.text for line in conversation.talk])
+        text = str([line.text for line in conversation.talk.lines])
         assert "AUTH PLAIN ****" in text
         assert "s3cret" not in text
         assert "AG1l" not in text  # base64 of it

@@ -97,6 +97,7 @@ class SmtpServer:
         self.conversations: list[list[str]] = []
         self.extensions = extensions
         self.offer_starttls = context is not None and not implicit_tls
+        self.checks_recipients = True  # False: answers 354 to a DATA without any recipient
         self.most_at_once = self.open = 0
         self._context, self._implicit, self._users = context, implicit_tls, users or {}
         self._rules: dict[str, list[_Rule]] = {}
@@ -186,7 +187,10 @@ class SmtpServer:
             return await self._reply(session, "mail", "250 2.1.0 Ok")
         if word == "RCPT":
             session.recipient = _address(text)
-            return await self._reply(session, "rcpt", "250 2.1.5 Ok")
+            goes_on = await self._reply(session, "rcpt", "250 2.1.5 Ok")
+            if not session.lines[-1].startswith("S: 25"):
+                session.recipient = None
+            return goes_on
         if word == "DATA":
             return await self._data(session)
         if word == "QUIT":
@@ -231,6 +235,8 @@ class SmtpServer:
         return await self._reply(session, "auth", "235 2.7.0 Welcome")
 
     async def _data(self, session: _Session) -> bool:
+        if session.recipient is None and self.checks_recipients:
+            return await self._say(session, "554 5.5.1 No valid recipients")
         if not await self._reply(session, "data", "354 End with a dot"):
             return False
         if not session.lines[-1].startswith("S: 354"):
