@@ -17,6 +17,7 @@ from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session
 
 from crm_api.changes import publish_topics
+from shared.turns import Turns
 
 SQLITE_BUSY_MS = 30_000
 
@@ -51,7 +52,9 @@ class Database:
         # threads that fight for SQLite's write lock sleep between tries; a queue of our own does not
         self._writing: AbstractContextManager[Any] = threading.Lock() if self.sqlite else nullcontext()
         if self.sqlite:
-            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            path = Path(url.removeprefix("sqlite:///"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._turns = Turns(path)
             self.engine = create_engine(url, pool_size=50, max_overflow=0)
             _prepare_sqlite(self.engine)
         else:
@@ -66,12 +69,18 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """One transaction: commits when the block ends, rolls back when it raises."""
-        with self._writing, Session(self._write_engine, expire_on_commit=False) as session, session.begin():
+        session = Session(self._write_engine, expire_on_commit=False)
+        with self._writing, self._turn(), session, session.begin():
             yield session
             publish_topics(session)
 
+    def _turn(self) -> AbstractContextManager[None]:
+        return self._turns.take() if self.sqlite else nullcontext()
+
     def close(self) -> None:
         self.engine.dispose()
+        if self.sqlite:
+            self._turns.close()
 
 
 def _prepare_sqlite(engine: Engine) -> None:

@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 import psycopg
 
+from shared.turns import Turns
+
 log = logging.getLogger("ledger")
 
 VERSION = 1
@@ -70,6 +72,7 @@ class _Sqlite:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._turns = Turns(path)
         self._connection: sqlite3.Connection | None = None
 
     def connect(self) -> None:
@@ -88,23 +91,25 @@ class _Sqlite:
         assert connection is not None
         if all(operation.reads for operation in operations):
             return [connection.execute(each.sql, each.values).fetchone() for each in operations]
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            results = []
-            for operation in operations:
-                cursor = connection.execute(operation.sql, operation.values)
-                results.append(cursor.fetchone() if operation.reads else cursor.rowcount)
-            connection.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-            raise
+        with self._turns.take():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                results = []
+                for operation in operations:
+                    cursor = connection.execute(operation.sql, operation.values)
+                    results.append(cursor.fetchone() if operation.reads else cursor.rowcount)
+                connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
         return results
 
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        self._turns.close()
 
 
 class _Postgresql:

@@ -236,3 +236,18 @@ async def test_a_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 def test_another_url_is_refused() -> None:
     with pytest.raises(LedgerError, match="LEDGER_URL"):
         Ledger("mysql://x", "north/1:a")
+
+
+async def test_a_thousand_that_wait_share_a_few_commits(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guard of speed: what comes while one commit is on its way goes into the next."""
+    ledger = Ledger(ledger_url, "north/1:a")
+    await ledger.open()
+    commits: list[int] = []
+    database = ledger._store._database
+    run = database.run
+    monkeypatch.setattr(database, "run", lambda operations: (commits.append(len(operations)), run(operations))[1])
+    keys = [f"0192f0c1-0000-7000-8000-{number:012d}.1" for number in range(1000)]
+    assert all(await asyncio.gather(*(ledger.claim(key, 1, ledger.token(), LEASE) for key in keys)))
+    await ledger.close()
+    assert sum(commits) == 1000
+    assert len(commits) <= 50  # the thread may be quick while they are still coming

@@ -1,0 +1,1 @@
+"""What people would pick instead, each a small program as its documentation writes one."""
