@@ -46,9 +46,13 @@ raft.wal_max_size_bytes = 64000000
 class Node:
     """One private node. ``start()`` returns when it takes connections; ``stop()`` leaves its data."""
 
-    def __init__(self, folder: Path, *, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, folder: Path, *, say: Callable[[str], None] = lambda _: None, epmd_port: int | None = None
+    ) -> None:
+        """epmd_port: where an epmd runs already, for nodes that are to find each other; default: one of its own."""
         self.folder = folder.absolute()
         self._say = say
+        self._epmd_port = epmd_port
         self._remembered = Remembered(self.folder / "node.json")
         self._programs: Programs | None = None
         self._epmd: leash.Leashed | None = None
@@ -163,7 +167,7 @@ class Node:
         assert programs.server is not None
         assert programs.epmd is not None
         configuration = self._write_configuration("127.0.0.1", self.port, self.management_port)
-        epmd_port = self._remembered.port("epmd_port")
+        epmd_port = self._epmd_port or self._remembered.port("epmd_port")
         # Settings of another node in the environment would quietly become ours.
         clean = {
             name: value
@@ -180,8 +184,9 @@ class Node:
             }
         )
         self._find_queues(["erl"], environment)
-        self._epmd = self._run([programs.epmd], environment)
-        self._wait_for(lambda: _listens(epmd_port), "epmd", 15.0, self._epmd)
+        if self._epmd_port is None:
+            self._epmd = self._run([programs.epmd], environment)
+            self._wait_for(lambda: _listens(epmd_port), "epmd", 15.0, self._epmd)
         environment |= {
             "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
