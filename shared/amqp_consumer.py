@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,9 @@ from shared.amqp_link import (
 log = logging.getLogger("amqp")
 
 TROUBLE_PAUSE_SECONDS = 1  # between a callback that failed and the return of its delivery
+# With 32 acks under way a channel keeps further ones of a quorum queue to itself until the queue has answered, and
+# loses them if it is closed at once: what was finished would be delivered again, for the ledger to recognise.
+ACKS_TRAVEL_SECONDS = 0.2
 IDLE_SECONDS = 2  # no further message came: the queue has no more to give
 
 
@@ -95,6 +99,7 @@ class Consumer:
         self._all_up, self._all_down = asyncio.Event(), asyncio.Event()
         self._all_down.set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._settled_at = 0.0  # when a delivery was last finished with
 
     async def start(self) -> None:
         """Returns at once; connects in the background."""
@@ -134,6 +139,7 @@ class Consumer:
         for task in self._tasks:
             task.cancel()
         await self.idle()
+        await asyncio.sleep(self._settled_at + ACKS_TRAVEL_SECONDS - time.monotonic())
         await self._link.close()
 
     async def _use(self, connection: Connection) -> None:
@@ -220,6 +226,8 @@ class Consumer:
             log.exception("a delivery failed, it goes back to its queue", extra={"queue": delivery.queue})
             await asyncio.sleep(TROUBLE_PAUSE_SECONDS)
             delivery.nack(requeue=True)
+        finally:
+            self._settled_at = time.monotonic()
 
 
 async def remove_from_queue(urls: list[str], queue: str, keys: set[str]) -> set[str]:
