@@ -13,6 +13,7 @@ from crm_api.customers.pages import router as customers_pages
 from crm_api.db import Database
 from crm_api.errors import install_error_handlers
 from crm_api.messages.api import router as messages_api
+from crm_api.messages.intake import Intake
 from crm_api.messages.pages import router as messages_pages
 from crm_api.monitoring.api import router as monitoring_router
 from crm_api.sandbox.api import router as sandbox_api
@@ -35,6 +36,8 @@ deliveries can be asked at any time. Every error is a problem document (RFC 9457
 
 def create_app(settings: CrmSettings) -> FastAPI:
     database = Database(settings.database)
+    files = FileStore(settings.files_dir)
+    intake = Intake(database, files, settings)
     sandbox = SandboxStore(settings.data_dir / SANDBOX_FILE)
     feed = ChangeFeed(database.url, {"sandbox": sandbox.path})
 
@@ -43,6 +46,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
         await feed.start()
         yield
         await feed.close()
+        intake.close()
         database.close()
 
     app = FastAPI(
@@ -50,18 +54,19 @@ def create_app(settings: CrmSettings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.database = database
+    app.state.intake = intake
     app.state.feed = feed
     app.state.sandbox = sandbox
-    app.state.files = FileStore(settings.files_dir)
+    app.state.files = files
     install_error_handlers(app)
     app.add_middleware(Door)
     app.add_middleware(ReadersZone)
     app.add_middleware(BodyLimit, most=largest_request(settings))
     app.add_middleware(SecurityHeaders)
+    app.include_router(messages_api)  # routes are tried in this order, and most requests are clicks of programs
     app.include_router(auth_router)
     app.include_router(customers_api)
     app.include_router(customers_pages)
-    app.include_router(messages_api)
     app.include_router(messages_pages)
     app.include_router(monitoring_router)
     app.include_router(sandbox_api)

@@ -4,7 +4,9 @@
 or task; the topics it announced are made known with that same commit (see crm_api.changes).
 """
 
+import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -13,13 +15,16 @@ from typing import Any
 
 from sqlalchemy import DateTime, Dialect, Engine, String, create_engine, event
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session
 
 from crm_api.changes import publish_topics
+from crm_api.hot import Hot
 from shared.turns import Turns
 
 SQLITE_BUSY_MS = 30_000
+FRESH_SECONDS = 1.0
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -58,7 +63,9 @@ class Database:
             self.engine = create_engine(url, pool_size=50, max_overflow=0)
             _prepare_sqlite(self.engine)
         else:
-            self.engine = create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True)
+            self.engine = _postgresql(url, pool_size=20)
+        # psycopg begins transactions by itself, each a journey of its own, unless it is told not to
+        self._hot_engine = self.engine if self.sqlite else _postgresql(url, pool_size=2, isolation_level="AUTOCOMMIT")
         self._write_engine = self.engine.execution_options(immediate=True)
 
     @contextmanager
@@ -69,16 +76,33 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """One transaction: commits when the block ends, rolls back when it raises."""
-        session = Session(self._write_engine, expire_on_commit=False)
-        with self._writing, self._turn(), session, session.begin():
+        with self._alone(), Session(self._write_engine, expire_on_commit=False) as session, session.begin():
             yield session
             publish_topics(session)
 
-    def _turn(self) -> AbstractContextManager[None]:
-        return self._turns.take() if self.sqlite else nullcontext()
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._writing, self._turns.take() if self.sqlite else nullcontext():
+            yield
+
+    @contextmanager
+    def hot(self) -> Iterator[Hot]:
+        """For the few statements that every click costs. Raises SQLAlchemy's errors."""
+        dialect = self._hot_engine.dialect
+        errors = dialect.loaded_dbapi.Error
+        connection = self._hot_engine.raw_connection()
+        try:
+            yield Hot(connection.driver_connection, dialect, self._alone)
+        except errors as problem:
+            if dialect.is_disconnect(problem, connection.driver_connection, None):
+                connection.invalidate(problem)
+            raise DBAPIError.instance(None, None, problem, errors, dialect=dialect) from problem
+        finally:
+            connection.close()
 
     def close(self) -> None:
         self.engine.dispose()
+        self._hot_engine.dispose()
         if self.sqlite:
             self._turns.close()
 
@@ -99,3 +123,22 @@ def _prepare_sqlite(engine: Engine) -> None:
     def begin(connection: Connection) -> None:
         immediate = connection.get_execution_options().get("immediate")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _postgresql(url: str, **more: Any) -> Engine:
+    engine = create_engine(url, max_overflow=20, pool_use_lifo=True, **more)
+
+    # whether a connection still is one is asked only if it rested: to ask is a journey
+    @event.listens_for(engine, "checkin")
+    def rests(_: Any, record: Any) -> None:
+        record.info["rests_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def wakes(connection: Any, record: Any, _: Any) -> None:
+        if time.monotonic() - record.info.get("rests_since", math.inf) > FRESH_SECONDS:
+            try:
+                engine.dialect.do_ping(connection)
+            except engine.dialect.loaded_dbapi.Error as problem:
+                raise InvalidatePoolError from problem
+
+    return engine

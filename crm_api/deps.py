@@ -6,6 +6,7 @@ from fastapi import Depends, Request
 
 from crm_api.changes import ChangeFeed
 from crm_api.db import Database
+from crm_api.messages.intake import Intake
 from crm_api.settings import CrmSettings
 from shared.files import FileStore
 
@@ -25,6 +26,11 @@ async def _files(request: Request) -> FileStore:
     return files
 
 
+async def _intake(request: Request) -> Intake:
+    intake: Intake = request.app.state.intake
+    return intake
+
+
 async def _feed(request: Request) -> ChangeFeed:
     feed: ChangeFeed = request.app.state.feed
     return feed
@@ -34,3 +40,4 @@ SettingsDep = Annotated[CrmSettings, Depends(_settings)]
 DatabaseDep = Annotated[Database, Depends(_database)]
 FilesDep = Annotated[FileStore, Depends(_files)]
 FeedDep = Annotated[ChangeFeed, Depends(_feed)]
+IntakeDep = Annotated[Intake, Depends(_intake)]

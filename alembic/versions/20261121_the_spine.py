@@ -275,10 +275,10 @@ def upgrade() -> None:
     op.create_index(
         "ix_delivery_watched",
         "delivery",
-        ["state", "lane"],
+        ["state", "lane", "id"],
         unique=False,
-        sqlite_where=sa.text("state IN ('pending', 'queued', 'deferred', 'failed', 'unknown', 'bounced')"),
-        postgresql_where=sa.text("state IN ('pending', 'queued', 'deferred', 'failed', 'unknown', 'bounced')"),
+        sqlite_where=sa.text("state <> 'accepted'"),
+        postgresql_where=sa.text("state <> 'accepted'"),
     )
     op.create_table(
         "idempotency_key",
@@ -383,8 +383,8 @@ def downgrade() -> None:
     op.drop_index(
         "ix_delivery_watched",
         table_name="delivery",
-        sqlite_where=sa.text("state IN ('pending', 'queued', 'deferred', 'failed', 'unknown', 'bounced')"),
-        postgresql_where=sa.text("state IN ('pending', 'queued', 'deferred', 'failed', 'unknown', 'bounced')"),
+        sqlite_where=sa.text("state <> 'accepted'"),
+        postgresql_where=sa.text("state <> 'accepted'"),
     )
     op.drop_index("ix_delivery_of_message", table_name="delivery")
     op.drop_index("ix_delivery_of_customer", table_name="delivery")

@@ -8,18 +8,18 @@ from fastapi.security import HTTPBearer
 from crm_api.auth.principal import Principal
 from crm_api.errors import NotSignedIn
 
-# only so that the OpenAPI document says how to sign in
-_described = HTTPBearer(
-    auto_error=False, scheme_name="API key", description="an API key, as `Authorization: Bearer ph_…`"
-)
+
+class _SignedIn(HTTPBearer):
+    """A security scheme only so that the OpenAPI document says how to sign in."""
+
+    async def __call__(self, request: Request) -> Principal:  # type: ignore[override]
+        """Raises NotSignedIn: a problem document for the API, the way to /sign-in for a page."""
+        principal: Principal | None = getattr(request.state, "principal", None)
+        if principal is None:
+            raise NotSignedIn("Sign in first.")
+        return principal
 
 
-async def signed_in(request: Request, _: Annotated[object, Depends(_described)]) -> Principal:
-    """Raises NotSignedIn: a problem document for the API, the way to /sign-in for a page."""
-    principal: Principal | None = getattr(request.state, "principal", None)
-    if principal is None:
-        raise NotSignedIn("Sign in first.")
-    return principal
-
+signed_in = _SignedIn(scheme_name="API key", description="an API key, as `Authorization: Bearer ph_…`")
 
 SignedIn = Annotated[Principal, Depends(signed_in)]

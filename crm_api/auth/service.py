@@ -29,7 +29,7 @@ class TooManyTries(Exception):
         self.again_at = again_at
 
 
-def _hash(secret: str) -> str:
+def hash_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -59,7 +59,7 @@ def sign_in(database: Database, email: str, password: str, address: str, old_tok
     with database.write() as session:
         forget_tries(session, email, address)
         _forget_old_sessions(session, old_token)
-        session.add(SignIn(token_hash=_hash(token), user_id=user.id))
+        session.add(SignIn(token_hash=hash_of(token), user_id=user.id))
         if better and (stored := session.get(User, user.id)):
             stored.password_hash = better
     return token
@@ -74,7 +74,7 @@ def _forget_old_sessions(session: Session, token: str | None) -> None:
 
 
 def sign_out(session: Session, token: str) -> None:
-    session.execute(delete(SignIn).where(col(SignIn.token_hash) == _hash(token)))
+    session.execute(delete(SignIn).where(col(SignIn.token_hash) == hash_of(token)))
 
 
 def sign_out_everywhere(session: Session, user: User) -> None:
@@ -88,7 +88,7 @@ def who_has_session(database: Database, token: str) -> Principal | None:
         found = session.exec(
             select(SignIn, User)
             .where(SignIn.user_id == User.id)
-            .where(SignIn.token_hash == _hash(token), col(User.disabled_at).is_(None))
+            .where(SignIn.token_hash == hash_of(token), col(User.disabled_at).is_(None))
         ).one_or_none()
         if found is None:
             return None
@@ -99,7 +99,7 @@ def who_has_session(database: Database, token: str) -> Principal | None:
         principal = Principal(user.id, user.name, user.email, user.role, "page", f"user:{user.id}")
     if stale:
         with database.write() as session:
-            if fresh := session.get(SignIn, _hash(token)):
+            if fresh := session.get(SignIn, hash_of(token)):
                 fresh.seen_at = at
     return principal
 
@@ -111,7 +111,7 @@ def who_has_key(database: Database, key: str) -> Principal | None:
         found = session.exec(
             select(ApiKey, User)
             .where(ApiKey.user_id == User.id)
-            .where(ApiKey.key_hash == _hash(key))
+            .where(ApiKey.key_hash == hash_of(key))
             .where(col(ApiKey.revoked_at).is_(None), col(User.disabled_at).is_(None))
         ).one_or_none()
         if found is None:
@@ -134,10 +134,10 @@ def make_key() -> str:
 
 def add_key(session: Session, user: User, name: str, key: str) -> ApiKey:
     """Stores the key's hash; the key itself is not kept. The same key twice is one key."""
-    found = session.exec(select(ApiKey).where(ApiKey.key_hash == _hash(key))).one_or_none()
+    found = session.exec(select(ApiKey).where(ApiKey.key_hash == hash_of(key))).one_or_none()
     if found is None:
         prefix = key[: min(_PREFIX_CHARACTERS, len(key) // 3)]
-        found = ApiKey(name=name, prefix=prefix, key_hash=_hash(key), user_id=user.id)
+        found = ApiKey(name=name, prefix=prefix, key_hash=hash_of(key), user_id=user.id)
         session.add(found)
     return found
 

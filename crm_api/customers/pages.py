@@ -19,7 +19,6 @@ from crm_api.messages.composer import blank
 from crm_api.settings import CrmSettings
 from crm_api.web.templates import is_htmx, render, render_part
 from crm_api.web.toasts import Toast, redirect
-from crm_api.web.words import number
 
 router = APIRouter(include_in_schema=False)
 router.include_router(editing_router)  # /customers/new before /customers/{id}
@@ -54,11 +53,13 @@ def customers(
         found, following = service.list_page(
             session, query=q, tag=tag or None, sort=chosen, cursor=cursor, limit=PAGE, **wanted
         )
+        views = tabs(session, view)
         context: dict[str, Any] = {
             "rows": rows(session, found),
-            "tabs": tabs(session, view),
+            "tabs": views,
             "all_tags": service.all_tags(session),
-            "total": _total(session, view, q, tag),
+            # to count a million customers takes 40 ms: once a page is enough
+            "total": _found(session, view, q, tag) if q or tag else next(tab.count for tab in views if tab.current),
         }
     query = {"view": view if view != "all" else None, "q": q, "tag": tag, "sort": sort if sort in SORTS else None}
     return render(
@@ -79,13 +80,9 @@ def customers(
     )
 
 
-def _total(session: Session, view: str, q: str, tag: str) -> str:
-    if q or tag or view == "trouble":
-        found = count_matching(
-            session, query=q, tag=tag or None, trouble=view == "trouble", archived=view == "archived"
-        )
-        return counted(found)
-    return number(service.count_customers(session, archived=view == "archived"))
+def _found(session: Session, view: str, q: str, tag: str) -> str:
+    archived, trouble = view == "archived", view == "trouble"
+    return counted(count_matching(session, query=q, tag=tag or None, trouble=trouble, archived=archived))
 
 
 @router.get("/customers/suggest")

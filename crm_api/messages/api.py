@@ -9,11 +9,13 @@ from pydantic import StringConstraints
 from sqlmodel import Session
 
 from crm_api.auth.deps import SignedIn
-from crm_api.deps import DatabaseDep, FeedDep, FilesDep, SettingsDep
+from crm_api.deps import DatabaseDep, FeedDep, FilesDep, IntakeDep, SettingsDep
 from crm_api.errors import Invalid
 from crm_api.messages import actions, service, timeline
-from crm_api.messages.idempotency import once
+from crm_api.messages.idempotency import key_of
+from crm_api.messages.intake import Request
 from crm_api.messages.models import Delivery, Message
+from crm_api.messages.planning import MOST_DELIVERIES, Plan
 from crm_api.messages.schemas import (
     AttachmentOut,
     Counts,
@@ -35,37 +37,32 @@ router = APIRouter(prefix="/api/v1", tags=["messages"])
 PROBLEM: dict[str, Any] = {"description": "Problem document (RFC 9457)", "content": {"application/problem+json": {}}}
 PROBLEMS: dict[int | str, dict[str, Any]] = dict.fromkeys((401, 404, 409, 413, 422), PROBLEM)
 MAX_WAIT_SECONDS = 60
-MOST_DELIVERIES = 1000
 
 Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(description="`next` of the page before")]
 States = Annotated[str | None, Query(description="one or several, separated by commas", examples=["failed,unknown"])]
-Key = Annotated[str | None, Header(description="same key and body: same answer, nothing sent again")]
+IdempotencyKey = Annotated[str | None, Header(description="same key and body: same answer, nothing sent again")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 @router.post("/messages", status_code=202, response_model=MessageDetail, responses=PROBLEMS)
-def create_message(
+async def create_message(
     draft: MessageDraft,
     signed_in: SignedIn,
-    database: DatabaseDep,
-    files: FilesDep,
-    settings: SettingsDep,
-    idempotency_key: Key = None,
+    intake: IntakeDep,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Takes a message in. 202 means it is committed: it is sent, or a person sees it fail."""
-    clicked_at = now()
-
-    def work(session: Session) -> tuple[UUID, str]:
-        message = service.create(session, files, settings, draft, signed_in, clicked_at)
-        return message.id, detail_of(session, message).model_dump_json()
-
-    body = draft.model_dump_json().encode()
-    answer = once(database, signed_in.scope, idempotency_key, body, work)
+    key = key_of(signed_in.scope, idempotency_key, draft)
+    answer = await asyncio.wrap_future(intake.take(Request(draft, signed_in, now(), _tell, key)))
     headers = {"Location": f"/api/v1/messages/{answer.message_id}"}
     if answer.replayed:
         headers["Idempotency-Replayed"] = "true"
     return Response(answer.body, 202, headers, "application/json")
+
+
+def _tell(plan: Plan) -> str:
+    return plan.detail.model_dump_json()
 
 
 @router.get("/messages", responses=PROBLEMS)

@@ -5,6 +5,7 @@ import binascii
 import mimetypes
 from uuid import UUID
 
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session
 
 from crm_api.errors import FieldProblem, Invalid, TooLarge
@@ -25,9 +26,24 @@ def store_file(
     filename: str,
     content_type: str | None = None,
     sha256: str | None = None,
-    field: str = "file",
 ) -> StoredFile:
     """Keeps the bytes and the row that names them. sha256: what the sender says it is, checked."""
+    stored = _keep(files, settings, content, filename, content_type, sha256, "file")
+    upsert = (postgresql if session.get_bind().dialect.name == "postgresql" else sqlite).insert(StoredFile)
+    session.execute(upsert.on_conflict_do_nothing(), [stored.model_dump()])
+    return session.get_one(StoredFile, stored.sha256)
+
+
+def _keep(
+    files: FileStore,
+    settings: CrmSettings,
+    content: bytes,
+    filename: str,
+    content_type: str | None,
+    sha256: str | None,
+    field: str,
+) -> StoredFile:
+    """The bytes are in the file store; the row is yet to be stored."""
     if not content:
         raise Invalid.field(field, f"{filename} is empty.")
     if len(content) > settings.max_attachment_bytes:
@@ -36,27 +52,25 @@ def store_file(
     check_filename(filename, field)
     if sha256 and sha256 != hash_of(content):
         raise Invalid.field(field, f"{filename} does not match its hash: it was changed or cut on its way.")
-    stored = session.get(StoredFile, hash_of(content))
-    if stored is None:
-        kind = content_type or mimetypes.guess_type(filename)[0] or "application/octet-stream"
-        stored = StoredFile(sha256=files.put(content), size=len(content), content_type=_clean_type(kind))
-        session.merge(stored)
-    return stored
+    kind = content_type or mimetypes.guess_type(filename)[0] or "application/octet-stream"
+    return StoredFile(sha256=files.put(content), size=len(content), content_type=_clean_type(kind))
 
 
 def attach(
     session: Session, files: FileStore, settings: CrmSettings, message_id: UUID, drafts: list[AttachmentDraft]
-) -> list[MessageAttachment]:
-    """The rows to add; raises Invalid or TooLarge naming attachments[n]."""
-    rows = []
+) -> tuple[list[MessageAttachment], list[StoredFile]]:
+    """The rows to store, and before them those of the files that came with the draft.
+
+    Raises Invalid or TooLarge naming attachments[n].
+    """
+    rows, new = [], []
     for position, draft in enumerate(drafts):
         where = f"attachments[{position}]"
         check_filename(draft.filename, f"{where}.filename")
         if draft.content is not None:
             content = _decode(draft.content, where)
-            stored = store_file(
-                session, files, settings, content, draft.filename, draft.content_type, draft.sha256, where
-            )
+            stored = _keep(files, settings, content, draft.filename, draft.content_type, draft.sha256, where)
+            new.append(stored)
         else:
             found = session.get(StoredFile, draft.sha256) if draft.sha256 else None
             if found is None:
@@ -80,7 +94,7 @@ def attach(
     if (total := sum(row.size for row in rows)) > settings.max_attachments_bytes:
         limit = f"All attachments together are {total:,} bytes; at most {settings.max_attachments_bytes:,}."
         raise TooLarge(limit, FieldProblem("attachments", limit))
-    return rows
+    return rows, new
 
 
 def check_filename(filename: str, field: str) -> None:

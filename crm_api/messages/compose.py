@@ -8,6 +8,7 @@ import html
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from markupsafe import Markup
 from sqlmodel import Session
@@ -22,6 +23,8 @@ from shared.fields import BadTemplate, Field, FieldError, Template, value_of
 
 __all__ = ["FIELDS", "Letter", "Prepared", "Preview", "prepare", "preview"]
 
+SHORT = 32 * 1024  # characters
+REMEMBERED = 64  # letters; a few megabytes at most
 MAX_AHEAD = timedelta(days=366)
 _PAGE = (
     '<!doctype html>\n<html><head><meta charset="utf-8"></head>\n'
@@ -159,8 +162,8 @@ def parse_letter(draft: MessageDraft, problems: list[FieldProblem]) -> Letter | 
         if draft.text is not None or draft.html is not None:
             problems.append(FieldProblem("markdown", "Give markdown, or text and html, not both."))
         try:
-            made = parts_of(draft.markdown)
-            parts |= {"text": Template(made.text), "html": Template(_PAGE.format(made.html))}
+            made = _remembered(draft.markdown) if len(draft.markdown) <= SHORT else _parse_markdown(draft.markdown)
+            parts["text"], parts["html"] = made
         except BadTemplate as problem:
             problems.append(FieldProblem("markdown", str(problem)))
     elif draft.text is not None:
@@ -180,6 +183,16 @@ def parse_letter(draft: MessageDraft, problems: list[FieldProblem]) -> Letter | 
     if "subject" not in parts or "text" not in parts:
         return None
     return Letter(parts["subject"], parts["text"], parts.get("html"))
+
+
+def _parse_markdown(source: str) -> tuple[Template, Template]:
+    """Text and HTML. Raises BadTemplate."""
+    made = parts_of(source)
+    return Template(made.text), Template(_PAGE.format(made.html))
+
+
+# a program writes the same letter to one person after the other: it takes longer to read than to store
+_remembered = lru_cache(REMEMBERED)(_parse_markdown)
 
 
 def fill_problems(letter: Letter, recipient: Recipient, where: str) -> list[FieldProblem]:

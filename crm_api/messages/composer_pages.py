@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 
 from crm_api.auth.deps import SignedIn
 from crm_api.customers.models import Customer
-from crm_api.deps import DatabaseDep, FilesDep, SettingsDep
+from crm_api.deps import DatabaseDep, FilesDep, IntakeDep, SettingsDep
 from crm_api.errors import Conflict, FieldProblem, Invalid, Problem, TooLarge
 from crm_api.messages import actions, service
 from crm_api.messages.composer import (
@@ -24,7 +24,8 @@ from crm_api.messages.composer import (
     draft_of,
     show,
 )
-from crm_api.messages.idempotency import once
+from crm_api.messages.idempotency import key_of
+from crm_api.messages.intake import Request as Taken
 from crm_api.messages.models import Message
 from crm_api.web import words
 from crm_api.web.pages import here
@@ -153,6 +154,7 @@ def send(
     request: Request,
     signed_in: SignedIn,
     database: DatabaseDep,
+    intake: IntakeDep,
     files: FilesDep,
     settings: SettingsDep,
     form: ComposerDep,
@@ -167,15 +169,10 @@ def send(
         with database.read() as session:
             form = _named(session, form)
         draft = draft_of(form, settings)
-        body = draft.model_dump_json().encode()
-
-        def work(session: Session) -> tuple[UUID, str]:
-            message = service.create(session, files, settings, draft, signed_in, clicked_at)
-            return message.id, ""
-
         # the token alone is not the key: who goes back, changes the letter and sends it means another one
-        key = f"page:{form.token}:{hashlib.sha256(body).hexdigest()[:32]}" if form.token else None
-        answer = once(database, signed_in.scope, key, body, work)
+        body = hashlib.sha256(draft.model_dump_json().encode()).hexdigest()
+        key = key_of(signed_in.scope, f"page:{form.token}:{body[:32]}" if form.token else None, draft)
+        answer = intake.take(Taken(draft, signed_in, clicked_at, lambda _: "", key)).result()
     except (Invalid, TooLarge) as wrong:
         return _back_with(request, database, settings, form, wrong)
     with database.read() as session:

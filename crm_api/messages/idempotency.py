@@ -5,61 +5,97 @@ other. Two requests that race for one key: the database lets one win, the other 
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete
-from sqlalchemy.exc import IntegrityError
+from pydantic import BaseModel
+from sqlalchemy import Table, delete
 from sqlmodel import Session, col
 
-from crm_api.db import Database
 from crm_api.errors import Invalid
+from crm_api.hot import Hot
 from crm_api.messages.models import IdempotencyKey
 from shared.clock import now
 
 KEPT = timedelta(days=2)
 MAX_CHARACTERS = 200
 
+_BEFORE = """
+    SELECT scope, key, request_hash, message_id, answer FROM idempotency_key WHERE scope IN {} AND key IN {}
+"""
+_table: Table = IdempotencyKey.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    scope: str
+    key: str
+    request_hash: str
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.scope, self.key
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     message_id: UUID
     body: str  # JSON
-    replayed: bool
+    replayed: bool = False
 
 
-def once(
-    database: Database, scope: str, key: str | None, body: bytes, work: Callable[[Session], tuple[UUID, str]]
-) -> Answer:
-    """Runs `work` in one transaction unless this key was answered before; raises Invalid for another body."""
+@dataclass(frozen=True, slots=True)
+class Before:
+    request_hash: str
+    message_id: UUID
+    answer: str
+
+
+def key_of(scope: str, key: str | None, body: BaseModel) -> Key | None:
+    """None without a key; raises Invalid for one that is none."""
     if key is None:
-        with database.write() as session:
-            return Answer(*work(session), replayed=False)
+        return None
     if not 1 <= len(key) <= MAX_CHARACTERS or not key.isprintable():
         raise Invalid.field("Idempotency-Key", f"1 to {MAX_CHARACTERS} printable characters.")
-    request_hash = hashlib.sha256(body).hexdigest()
-    try:
-        with database.write() as session:
-            if before := session.get(IdempotencyKey, (scope, key)):
-                return _same(before, request_hash)
-            message_id, answer = work(session)
-            session.add(
-                IdempotencyKey(scope=scope, key=key, request_hash=request_hash, message_id=message_id, answer=answer)
-            )
-        return Answer(message_id, answer, replayed=False)
-    except IntegrityError:
-        with database.read() as session:
-            if won := session.get(IdempotencyKey, (scope, key)):
-                return _same(won, request_hash)
-        raise
+    return Key(scope, key, hashlib.sha256(body.model_dump_json().encode()).hexdigest())
 
 
-def _same(before: IdempotencyKey, request_hash: str) -> Answer:
-    if before.request_hash != request_hash:
-        raise Invalid.field("Idempotency-Key", "This key was used before with another body. Make up a new one.")
+def answered(hot: Hot, keys: Collection[Key]) -> dict[tuple[str, str], Before]:
+    """Those that came before, by their names."""
+    if not keys:
+        return {}
+    found = hot.select(_BEFORE, [key.scope for key in keys], [key.key for key in keys])
+    return {
+        (scope, key): Before(request_hash, UUID(str(message)), answer)
+        for scope, key, request_hash, message, answer in found
+    }
+
+
+def same(before: Before, key: Key) -> Answer | Invalid:
+    """What was answered then, unless that was to another body."""
+    if before.request_hash != key.request_hash:
+        what = "This key was used before with another body. Make up a new one."
+        return Invalid.field("Idempotency-Key", what)
     return Answer(before.message_id, before.answer, replayed=True)
+
+
+def keep(hot: Hot, answers: Iterable[tuple[Key, Answer]]) -> None:
+    """Raises IntegrityError if one of the keys is there already, or twice among these."""
+    at = now()
+    rows = [
+        {
+            "scope": key.scope,
+            "key": key.key,
+            "created_at": at,
+            "request_hash": key.request_hash,
+            "message_id": answer.message_id,
+            "answer": answer.body,
+        }
+        for key, answer in answers
+    ]
+    hot.insert(_table, rows)
 
 
 def sweep(session: Session) -> None:

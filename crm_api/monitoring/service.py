@@ -15,8 +15,8 @@ from shared.clock import now
 ALIVE = timedelta(seconds=15)
 
 _counts: Remembered[tuple[int, int]] = Remembered()
-# word for word the condition of ix_delivery_watched, or SQLite would not use it
-_COUNT = text(f"SELECT state, count(*) FROM delivery WHERE {WATCHED} GROUP BY state")  # noqa: S608
+_COUNTED = ", ".join(f"'{state}'" for state in (*OPEN, *NEEDS_PERSON))
+_COUNT = text(f"SELECT state, count(*) FROM delivery WHERE {WATCHED} AND state IN ({_COUNTED}) GROUP BY state")  # noqa: S608
 
 
 def system_state(session: Session, console_url: str | None = None) -> SystemState:
