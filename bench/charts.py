@@ -15,7 +15,10 @@ svg{--paper:#14181f;--ink:#e8e6e1;--quiet:#9aa3b2;--line:#2c333f;--ours:#e8765c;
 text{font:14px system-ui,sans-serif;fill:var(--ink)} .quiet{fill:var(--quiet)} .title{font-weight:600;font-size:15px}
 </style>"""
 # in this order, for parts of a bar and for lines; told apart by lightness too
-_SHADES = ("#b4402a", "#d98b5f", "#5b7f95", "#8aa899", "#9c8aa8", "#c2b280", "#6b7280")
+_SHADES = (
+    *("#b4402a", "#d98b5f", "#5b7f95", "#8aa899", "#9c8aa8"),
+    *("#c2b280", "#6b7280", "#3f7d5c", "#a8577e", "#4a6fb5"),
+)
 
 
 def bars(title: str, values: Mapping[str, float], ours: str, unit: str, goal: float | None = None) -> str:
@@ -62,7 +65,8 @@ def stacked(title: str, rows: Mapping[str, Mapping[str, float]], unit: str) -> s
 
 
 def lines(title: str, columns: Sequence[str], series: Mapping[str, Sequence[float]], unit: str, top: float) -> str:
-    """Values over columns that are equally far apart (so: powers of ten on a log scale); the y axis ends at top."""
+    """Values over columns that are equally far apart (so: powers of ten on a log scale). The y axis ends at top;
+    what is above it lies on its edge with its figure."""
     left, right, upper, lower = 70, WIDTH - 30, 44, 244
     step = (right - left) / max(1, len(columns) - 1)
     made = [_text(12, 24, title, "title"), _text(WIDTH - 12, 24, unit, "quiet", "end")]
@@ -80,14 +84,17 @@ def lines(title: str, columns: Sequence[str], series: Mapping[str, Sequence[floa
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         made.append(f'<polyline points="{path}" fill="none" stroke="{shade}" stroke-width="2.5"/>')
         made += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{shade}"/>' for x, y in points]
-    made += _legend(list(series), lower + 36)
-    return _svg(lower + 36 + 22 * math.ceil(len(series) / 4) + 8, title, made)
+        above = [(x, value) for (x, _), value in zip(points, values, strict=True) if value > top]
+        made += [_text(x - 8, upper + 16, f"{value:,.0f}", "quiet", "end") for x, value in above]
+    across = 2 if max(map(len, series)) > 22 else 4
+    made += _legend(list(series), lower + 36, across)
+    return _svg(lower + 36 + 22 * math.ceil(len(series) / across) + 8, title, made)
 
 
-def _legend(names: Sequence[str], y: float) -> list[str]:
+def _legend(names: Sequence[str], y: float, across: int = 4) -> list[str]:
     made = []
     for number, (name, shade) in enumerate(zip(names, _SHADES, strict=False)):
-        x, line = 20 + (number % 4) * 182, y + 22 * (number // 4)
+        x, line = 20 + (number % across) * (728 // across), y + 22 * (number // across)
         made.append(f'<rect x="{x}" y="{line}" width="12" height="12" fill="{shade}"/>')
         made.append(_text(x + 18, line + 11, name, "quiet"))
     return made

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote_plus
 
 import psycopg
 
@@ -26,6 +27,12 @@ from bench.seed import Seed
 
 MEMORY_GOAL, PAGE_GOAL, RATE_GOAL = 200, 100, 0.9
 PARTS = ("web", "dispatch", "mailroom")
+WHY_SLOW = {
+    "/customers?q=<first and last name>": "Each of the two words is some ten thousand customers': all entries of both "
+    "are read and intersected, once for the page and once for its count.",
+    "/messages?q=<an address>": "No index knows deliveries by their address or messages by words of their subject: "
+    "all are read (the query plan says SCAN delivery, SCAN message).",
+}
 
 
 @dataclass
@@ -163,11 +170,12 @@ def _paths(house: House, someone: int) -> dict[str, str]:
     largest = house.seed.largest
     return {
         "/customers": "/customers",
-        "/customers?q=<a common name>": f"/customers?q={who.sort_name.split()[0]}",
+        "/customers?q=<a common name>": f"/customers?q={quote_plus(who.last)}",
+        "/customers?q=<first and last name>": f"/customers?q={quote_plus(f'{who.first} {who.last}')}",
         "/customers?q=<one company>": f"/customers?q=company+{someone}",
         "/customers/<id>": f"/customers/{house.seed.customer(someone)}",
         "/messages": "/messages",
-        "/messages?q=<an address>": f"/messages?q={who.email}",
+        "/messages?q=<an address>": f"/messages?q={quote_plus(who.email)}",
         "/messages/<id>": f"/messages/{largest}",
         "/api/v1/messages": "/api/v1/messages",
         "/api/v1/deliveries?state=failed": "/api/v1/deliveries?state=failed",
@@ -258,7 +266,8 @@ def _rows(kind: str, found: dict[int, Figures]) -> list[Row]:
     for name in largest.pages:
         took = {column(size): statistics.median(each.pages[name]) for size, each in found.items()}
         met = max(took.values()) < PAGE_GOAL
+        why = "" if met else WHY_SLOW.get(name, "")
         rows.append(
-            Row(f"ms of {name}, {kind}", took, f"under {PAGE_GOAL} ms", met, "", f"{max(took.values()):.0f} ms")
+            Row(f"ms of {name}, {kind}", took, f"under {PAGE_GOAL} ms", met, why, f"{max(took.values()):.0f} ms")
         )
     return rows

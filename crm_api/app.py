@@ -37,16 +37,16 @@ deliveries can be asked at any time. Every error is a problem document (RFC 9457
 def create_app(settings: CrmSettings) -> FastAPI:
     database = Database(settings.database)
     files = FileStore(settings.files_dir)
-    intake = Intake(database, files, settings)
     sandbox = SandboxStore(settings.data_dir / SANDBOX_FILE)
     feed = ChangeFeed(database.url, {"sandbox": sandbox.path})
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         await feed.start()
+        app.state.intake.start()
         yield
         await feed.close()
-        intake.close()
+        app.state.intake.close()
         database.close()
 
     app = FastAPI(
@@ -54,7 +54,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.database = database
-    app.state.intake = intake
+    app.state.intake = Intake(database, files, settings)
     app.state.feed = feed
     app.state.sandbox = sandbox
     app.state.files = files

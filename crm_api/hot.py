@@ -46,13 +46,12 @@ class Hot:
                 raise
 
     def select(self, query: str, *lists: Sequence[str]) -> list[tuple[Any, ...]]:
-        """query: with {} where a list of values stands, as in "… WHERE address IN {}"."""
+        """query: with each list as IN {}."""
         if self._sqlite:
-            found = self._driver.execute(
-                query.format(*["(SELECT value FROM json_each(?))"] * len(lists)), [json.dumps(each) for each in lists]
-            )
+            every = query.format(*["(SELECT value FROM json_each(?))"] * len(lists))
+            found = self._driver.execute(every, [json.dumps(each) for each in lists])
         else:
-            found = self._driver.execute(query.format(*["(SELECT unnest(%s::text[]))"] * len(lists)), lists)
+            found = self._driver.execute(query.replace("IN {}", "= ANY(%s)"), lists)
         rows: list[tuple[Any, ...]] = found.fetchall()
         return rows
 

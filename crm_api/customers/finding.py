@@ -113,8 +113,8 @@ _Counted = tuple[int, _Filter]
 
 
 def _counted(session: Session, filters: list[_Filter]) -> list[_Counted]:
-    """Rarest first. Each is counted up to MANY + 1, one that is alone up to ENOUGH + 1."""
-    most = MANY if len(filters) > 1 else ENOUGH
+    """Rarest first. Each is counted up to MANY + 1, one that is alone up to FEW + 1."""
+    most = MANY if len(filters) > 1 else FEW
     counted = [(_up_to(session, filter.ids, most + 1), filter) for filter in filters]
     return sorted(counted, key=lambda pair: pair[0])
 
@@ -199,12 +199,11 @@ def count_matching(
         return min(count_customers(session, archived), MOST_COUNTED + 1)
 
     # no order is asked for, so no index of an order is walked
-    counted = _counted(session, filters)
+    counted: list[_Counted] = [(0, filters[0])] if len(filters) == 1 else _counted(session, filters)
     entries = _entries(counted)
-    if counted[0][0] > ENOUGH:
-        found = _count(session, entries.limit(ENOUGH), archived)
-        if found > MOST_COUNTED:
-            return found
+    found = _count(session, entries.limit(ENOUGH), archived)
+    if found > MOST_COUNTED or _up_to(session, counted[0][1].ids, ENOUGH + 1) <= ENOUGH:
+        return found
     return _count(session, entries, archived)
 
 

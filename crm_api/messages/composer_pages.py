@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
 
+from anyio import from_thread
 from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
 from fastapi.responses import Response
 from sqlmodel import Session, col, select
@@ -172,7 +173,7 @@ def send(
         # the token alone is not the key: who goes back, changes the letter and sends it means another one
         body = hashlib.sha256(draft.model_dump_json().encode()).hexdigest()
         key = key_of(signed_in.scope, f"page:{form.token}:{body[:32]}" if form.token else None, draft)
-        answer = intake.take(Taken(draft, signed_in, clicked_at, lambda _: "", key)).result()
+        answer = from_thread.run(intake.take, Taken(draft, signed_in, clicked_at, lambda _: "", key))
     except (Invalid, TooLarge) as wrong:
         return _back_with(request, database, settings, form, wrong)
     with database.read() as session:

@@ -4,11 +4,12 @@ A commit costs a write that the disk has really done, and that is shared; so is 
 company: a message that comes alone is committed alone, at once.
 """
 
-from collections import deque
+import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from queue import SimpleQueue
+from threading import Thread
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
@@ -16,6 +17,7 @@ from sqlmodel import Session
 from crm_api.auth.principal import Principal
 from crm_api.db import Database
 from crm_api.errors import Problem
+from crm_api.hot import Hot
 from crm_api.messages.idempotency import Answer, Key, answered, keep, same
 from crm_api.messages.planning import Plan, hold_back, plan, store
 from crm_api.messages.schemas import MessageDraft
@@ -34,67 +36,73 @@ class Request:
     clicked_at: datetime
     tell: Callable[[Plan], str]
     key: Key | None = None
-    answer: Future[Answer] = field(default_factory=Future)
 
-    def settle(self, answer: Answer | Exception) -> None:
-        if isinstance(answer, Exception):
-            self.answer.set_exception(answer)
-        else:
-            self.answer.set_result(answer)
+
+Answers = dict[Request, Answer | Exception]
+_Waiting = tuple[Request, asyncio.Future[Answer]]
 
 
 class Intake:
-    """One thread: SQLite has one writer anyway, and on PostgreSQL one that commits for all is fast enough."""
+    """One thread writes: SQLite has one writer anyway, and on PostgreSQL one that commits for all is fast enough."""
 
     def __init__(self, database: Database, files: FileStore, settings: CrmSettings) -> None:
         self._database, self._files, self._settings = database, files, settings
-        self._waiting: deque[Request] = deque()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
+        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop
+        self._thread = Thread(target=self._run, name="intake", daemon=True)
 
-    def take(self, request: Request) -> Future[Answer]:
-        """Done when the message is committed. Fails with the Problem of its draft, or with SQLAlchemyError."""
-        self._waiting.append(request)
-        self._thread.submit(self._work)
-        return request.answer
+    def start(self) -> None:
+        """In the event loop that takes."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
 
     def close(self) -> None:
-        """Returns when all that were taken are answered."""
-        self._thread.shutdown()
+        """Returns when all that were taken are committed."""
+        self._queue.put(None)
+        self._thread.join()
 
-    def _work(self) -> None:
-        together = self._next()
-        try:
-            self._commit(together)
-        except IntegrityError:
-            # somebody else was first, with a key or with removing a customer: each looks again, by itself
-            for request in together:
-                try:
-                    self._commit([request])
-                except Exception as problem:
-                    request.settle(problem)
-        except Exception as problem:
-            for request in together:
-                request.settle(problem)
+    async def take(self, request: Request) -> Answer:
+        """Returns when the message is committed. Raises the Problem of its draft, or SQLAlchemyError."""
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+        self._queue.put((request, answer))
+        return await answer
 
-    def _next(self) -> list[Request]:
-        """All that wait. None, if this turn's own was taken along by an earlier one."""
-        together: list[Request] = []
+    def _run(self) -> None:
+        while together := self._next():
+            answers = self._answers([request for request, _ in together])
+            self._loop.call_soon_threadsafe(_settle, together, answers)
+
+    def _next(self) -> list[_Waiting]:
+        """All that wait, at least one; empty when there will be none any more."""
+        together: list[_Waiting] = []
         deliveries = 0
-        while self._waiting and (not together or deliveries + len(self._waiting[0].draft.to) <= MOST_DELIVERIES):
-            request = self._waiting.popleft()
-            if request.answer.set_running_or_notify_cancel():  # else who asked has gone
-                together.append(request)
-                deliveries += len(request.draft.to)
+        while deliveries < MOST_DELIVERIES and not (together and self._queue.empty()):
+            waiting = self._queue.get()
+            if waiting is None:
+                self._queue.put(None)  # to be found again when these are done
+                break
+            together.append(waiting)
+            deliveries += len(waiting[0].draft.to)
         return together
 
-    def _plan(self, session: Session, request: Request) -> Plan:
-        return plan(session, self._files, self._settings, request.draft, request.principal, request.clicked_at)
+    def _answers(self, together: Sequence[Request]) -> Answers:
+        try:
+            return self._commit(together)
+        except IntegrityError:
+            # somebody else was first, with a key or with removing a customer: each looks again, by itself
+            return {request: self._answer(request) for request in together}
+        except Exception as problem:
+            return dict.fromkeys(together, problem)
 
-    def _commit(self, together: Sequence[Request]) -> None:
-        """Answers each. Raises SQLAlchemyError; then nothing is stored and nobody is answered."""
-        if not together:
-            return
-        answers: dict[Request, Answer | Exception] = {}
+    def _answer(self, request: Request) -> Answer | Exception:
+        try:
+            return self._commit([request])[request]
+        except Exception as problem:
+            return problem
+
+    def _commit(self, together: Sequence[Request]) -> Answers:
+        """Raises SQLAlchemyError; then nothing is stored."""
+        answers: Answers = {}
         plans: dict[Request, Plan] = {}
         with self._database.read() as session:
             for request in together:
@@ -111,9 +119,26 @@ class Intake:
             if plans:
                 hold_back(hot, list(plans.values()))
                 taken = {request: Answer(plan.id, request.tell(plan)) for request, plan in plans.items()}
-                with hot.transaction():
-                    store(hot, list(plans.values()))
-                    keep(hot, [(request.key, answer) for request, answer in taken.items() if request.key])
+                kept = [(request.key, answer) for request, answer in taken.items() if request.key]
+                self._store(hot, list(plans.values()), kept)
                 answers |= taken
-        for request, answer in answers.items():
-            request.settle(answer)
+        return answers
+
+    def _plan(self, session: Session, request: Request) -> Plan:
+        return plan(session, self._files, self._settings, request.draft, request.principal, request.clicked_at)
+
+    def _store(self, hot: Hot, plans: Sequence[Plan], answers: Sequence[tuple[Key, Answer]]) -> None:
+        with hot.transaction():
+            store(hot, plans)
+            keep(hot, answers)
+
+
+def _settle(together: Sequence[_Waiting], answers: Answers) -> None:
+    for request, waiting in together:
+        answer = answers[request]
+        if waiting.done():  # who asked has gone
+            continue
+        if isinstance(answer, Exception):
+            waiting.set_exception(answer)
+        else:
+            waiting.set_result(answer)
