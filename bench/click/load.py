@@ -1,4 +1,6 @@
-"""python -m bench.click.load PORT CLIENTS SECONDS [own-words]: sends letters over kept connections, one by one on each.
+"""python -m bench.click.load PORT CLIENTS SECONDS LETTERS: sends letters over kept connections, one by one on each.
+
+LETTERS: `drafts` as Posthaste takes them, `own-words` so that no two are alike, or `finished` as the peers take them.
 
 A process of its own, so that the server has a core to itself. It speaks just enough HTTP/1.1 to cost the machine
 little: 30 µs a request, where a client library costs more than the servers that are measured. Prints one line of
@@ -20,9 +22,11 @@ from typing import cast
 
 import uvloop
 
+from bench.mailroom.letters import letters as finished
 from bench.rig import KEY, ROOT
 
 LETTER = ROOT / "bench" / "letter"
+PEOPLE = 500
 
 
 @dataclass(frozen=True)
@@ -39,36 +43,30 @@ class Answers:
         return sorted(self.times)[min(len(self.times) - 1, int(share * len(self.times)))]
 
 
-def measure(port: int, clients: int, seconds: float, own_words: bool = False) -> Answers:
+def measure(port: int, clients: int, seconds: float, letters: str = "drafts") -> Answers:
     """Loads the server on this port from another process; raises CalledProcessError if an answer was no 202."""
-    run = [
-        sys.executable,
-        "-m",
-        "bench.click.load",
-        str(port),
-        str(clients),
-        str(seconds),
-        *(["own-words"] if own_words else []),
-    ]
+    run = [sys.executable, "-m", "bench.click.load", str(port), str(clients), str(seconds), letters]
     done = subprocess.run(run, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=seconds + 60)
     return Answers(**json.loads(done.stdout))
 
 
-def drafts(own_words: bool = False) -> Iterator[dict[str, object]]:
-    """The letter to each of the people, again and again. own_words: no letter is like another."""
+def bodies(letters: str) -> Iterator[dict[str, object]]:
+    """The letter to each of the people, again and again."""
+    if letters == "finished":
+        yield from itertools.cycle([dict(letter) for letter in finished(0, PEOPLE)])
     subject = (LETTER / "subject.txt").read_text().strip()
     markdown = (LETTER / "letter.md").read_text()
     with (LETTER / "people.csv").open() as file:
         people = list(csv.DictReader(file))
     for number, person in enumerate(itertools.cycle(people)):
         to = {"email": person["address"], "name": person["name"], "fields": {"first_name": person["name"].split()[0]}}
-        words = f"{markdown}\nOrder {number}\n" if own_words else markdown
+        words = f"{markdown}\nOrder {number}\n" if letters == "own-words" else markdown
         yield {"to": [to], "subject": subject, "markdown": words}
 
 
-def requests(port: int, own_words: bool) -> Iterator[bytes]:
-    for draft in drafts(own_words):
-        body = json.dumps(draft).encode()
+def requests(port: int, letters: str) -> Iterator[bytes]:
+    for each in bodies(letters):
+        body = json.dumps(each).encode()
         head = (
             f"POST /api/v1/messages HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {KEY}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -121,9 +119,9 @@ class Client(asyncio.Protocol):
         self._transport.close()
 
 
-async def load(port: int, clients: int, seconds: float, own_words: bool) -> Answers:
+async def load(port: int, clients: int, seconds: float, letters: str) -> Answers:
     loop = asyncio.get_running_loop()
-    ready = list(itertools.islice(requests(port, own_words), int(seconds * 12_000) + clients))
+    ready = list(itertools.islice(requests(port, letters), int(seconds * 12_000) + clients))
     times: list[float] = []
     began = time.perf_counter()
     made = [
@@ -136,7 +134,7 @@ async def load(port: int, clients: int, seconds: float, own_words: bool) -> Answ
 
 def main() -> None:
     port, clients, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    found = uvloop.run(load(port, clients, seconds, own_words="own-words" in sys.argv))
+    found = uvloop.run(load(port, clients, seconds, sys.argv[4]))
     print(json.dumps({"times": [round(ms, 4) for ms in found.times], "seconds": found.seconds}))
 
 
