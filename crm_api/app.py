@@ -13,6 +13,7 @@ from crm_api.customers.pages import router as customers_pages
 from crm_api.db import Database
 from crm_api.errors import install_error_handlers
 from crm_api.messages.api import router as messages_api
+from crm_api.messages.fast_lane import FastLane
 from crm_api.messages.intake import Intake
 from crm_api.messages.pages import router as messages_pages
 from crm_api.monitoring.api import router as monitoring_router
@@ -59,6 +60,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.state.sandbox = sandbox
     app.state.files = files
     install_error_handlers(app)
+    app.add_middleware(FastLane)
     app.add_middleware(Door)
     app.add_middleware(ReadersZone)
     app.add_middleware(BodyLimit, most=largest_request(settings))

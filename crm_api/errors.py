@@ -129,6 +129,11 @@ def answer(request: Request, problem: Problem) -> Response:
     return problem_page(request, problem)
 
 
+def database_away(error: OperationalError) -> Problem:
+    log.error("the database does not answer: %s", error.orig)
+    return Unavailable("The database does not answer. Nothing was done; try again in a moment.")
+
+
 def install_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def on_problem(request: Request, problem: Problem) -> Response:
@@ -144,8 +149,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(OperationalError)
     async def on_database(request: Request, error: OperationalError) -> Response:
-        log.error("the database does not answer: %s", error.orig)
-        return answer(request, Unavailable("The database does not answer. Nothing was done; try again in a moment."))
+        return answer(request, database_away(error))
 
     @app.exception_handler(Exception)
     async def on_defect(request: Request, error: Exception) -> Response:
