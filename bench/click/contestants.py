@@ -27,7 +27,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def servers(kind: str, folder: Path, peers: bool) -> Iterator[list[Server]]:
+def servers(kind: str, folder: Path, peers: bool) -> Iterator[tuple[list[Server], rig.Product]]:
     """All of them up at once; those that are not asked have nothing to do. kind: of database, for our own two."""
     with contextlib.ExitStack() as stack:
         node = stack.enter_context(rig.broker(folder))
@@ -51,7 +51,7 @@ def servers(kind: str, folder: Path, peers: bool) -> Iterator[list[Server]]:
                 settings = environment | {"BENCH_CONFIRM": confirm}
                 module = f"bench.click.peers.{app}:app"
                 made.append(stack.enter_context(_server(name, module, "finished", settings, folder)))
-        yield made
+        yield made, product
 
 
 @contextlib.contextmanager
