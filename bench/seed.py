@@ -24,7 +24,7 @@ from bench.stores import Postgresql, Sqlite, Store
 from crm_api import models  # noqa: F401 (foreign keys name tables of every room)
 from crm_api.customers.models import Contact, Customer, CustomerEntry, Tag
 from crm_api.messages.finding import words_to_find
-from crm_api.messages.models import Attempt, Delivery, Message, MessageWord
+from crm_api.messages.models import Attempt, Delivery, Message, MessageWord, WaitingWords
 from crm_api.messages.states import State
 from crm_api.settings import CrmSettings
 from shared.contracts import delivery_key
@@ -114,7 +114,8 @@ class Seed:
         with self._engine.begin() as connection:
             connection.execute(sa.delete(_table(Attempt)).where(_table(Attempt).c.delivery_id.in_(its)))
             connection.execute(sa.delete(_table(Delivery)).where(_table(Delivery).c.message_id == message_id))
-            connection.execute(sa.delete(_table(MessageWord)).where(_table(MessageWord).c.message_id == message_id))
+            for kind in (WaitingWords, MessageWord):
+                connection.execute(sa.delete(_table(kind)).where(_table(kind).c.message_id == message_id))
             connection.execute(sa.delete(_table(Message)).where(_table(Message).c.id == message_id))
         with closing(sqlite3.connect(self.ledger, timeout=30)) as memory:
             memory.execute("DELETE FROM attempt WHERE key >= ?", (str(message_id),))  # ids rise

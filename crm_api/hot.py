@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Dialect, Table, Uuid
+from sqlalchemy import Dialect, Table
 
 from crm_api.changes import _CHANNEL, _MAX_NOTIFY_BYTES, EVERYTHING, Change
 
@@ -59,14 +59,6 @@ class Hot:
         """Each row names every column."""
         self._each(_insert(table, unless_there, self._dialect), rows)
 
-    def insert_texts(self, table: Table, rows: Sequence[Row]) -> None:
-        """Like insert, of columns that are ids and texts; very many rows are still one statement on PostgreSQL."""
-        if self._sqlite:
-            self.insert(table, rows)
-        elif rows:
-            values = [[str(row[column.name]) for row in rows] for column in table.columns]
-            self._driver.execute(_insert_lists(table), values)
-
     def update(self, table: Table, rows: Sequence[Row]) -> None:
         """By the first column that the rows name."""
         if rows:
@@ -102,13 +94,6 @@ def _insert(table: Table, unless_there: bool, dialect: Dialect) -> _Prepared:
     also = " ON CONFLICT DO NOTHING" if unless_there else ""
     insert = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks}){also}"  # noqa: S608 (all names are ours)
     return insert, _binder(table, names, dialect)
-
-
-@lru_cache
-def _insert_lists(table: Table) -> str:
-    names = ", ".join(column.name for column in table.columns)
-    lists = ", ".join("%s::uuid[]" if isinstance(column.type, Uuid) else "%s::text[]" for column in table.columns)
-    return f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({lists})"  # noqa: S608
 
 
 @lru_cache

@@ -3,7 +3,8 @@
 message_word holds the folded words of each subject and the address of each delivery, in small letters. A query fits
 a message when each of its words begins one of the message's words or addresses, or when an address begins with the
 whole query. A beginning that few entries have is read from the index by word; if all are common, the newest messages
-are looked at one after the other, which soon fills a page.
+are looked at one after the other, which soon fills a page. What was just written waits to be filed in message_word
+(see crm_api.messages.filing) and is looked through.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,13 +12,14 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, false, func, intersect, or_, union
+from sqlalchemy import ColumnElement, and_, false, func, intersect, or_, union, union_all
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from crm_api.customers.words import MAX_QUERY_WORDS, end_of, split, words_of
-from crm_api.messages.models import Message, MessageWord
+from crm_api.messages.models import Message, MessageWord, WaitingWords
 
+AT_ONCE = 500  # words or addresses in one row that waits
 FEW = 50_000  # entries that are read and brought together in some 30 ms
 
 
@@ -26,8 +28,13 @@ def words_to_find(subject: str, addresses: Iterable[str]) -> set[str]:
     return {*_words_of_subject(subject), *(address.lower() for address in addresses)}
 
 
-def word_rows(message_id: UUID, subject: str, addresses: Iterable[str]) -> list[dict[str, Any]]:
-    return [{"message_id": message_id, "word": word} for word in sorted(words_to_find(subject, addresses))]
+def waiting_rows(message_id: UUID, subject: str, addresses: Sequence[str], first_part: int = 0) -> list[dict[str, Any]]:
+    """Rows of WaitingWords, each with so few addresses that filing it keeps nobody waiting."""
+    words = sorted(words_to_find(subject, addresses))
+    return [
+        {"message_id": message_id, "part": first_part + number, "words": "".join(f"\n{word}" for word in some)}
+        for number, some in enumerate(words[start : start + AT_ONCE] for start in range(0, len(words), AT_ONCE))
+    ]
 
 
 @lru_cache(maxsize=1000)
@@ -80,14 +87,22 @@ def _is_rare(session: Session, beginning: str) -> bool:
 
 
 def _ids(beginning: str) -> Any:
-    return select(MessageWord.message_id).where(*_begins(MessageWord, beginning))
+    """Of messages of which a word or address begins so; perhaps some twice."""
+    filed = select(MessageWord.message_id).where(_begins(MessageWord, beginning))
+    waiting = select(WaitingWords.message_id).where(_begins(WaitingWords, beginning))
+    return select(union_all(filed, waiting).subquery().c.message_id)
 
 
 def _has(message_id: Any, beginning: str) -> ColumnElement[bool]:
-    row = aliased(MessageWord)
-    its = select(row.message_id).where(row.message_id == message_id, *_begins(row, beginning))
-    return its.correlate_except(row).exists()
+    def among(table: Any) -> ColumnElement[bool]:
+        row = aliased(table)
+        its = select(row.message_id).where(row.message_id == message_id, _begins(row, beginning))
+        return its.correlate_except(row).exists()
+
+    return or_(among(MessageWord), among(WaitingWords))
 
 
-def _begins(row: Any, beginning: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return row.word >= beginning, row.word < end_of(beginning)
+def _begins(row: Any, beginning: str) -> ColumnElement[bool]:
+    if hasattr(row, "words"):
+        return row.words.contains(f"\n{beginning}", autoescape=True)  # type: ignore[no-any-return]
+    return and_(row.word >= beginning, row.word < end_of(beginning))

@@ -71,6 +71,18 @@ class MessageWord(SQLModel, table=True):
     word: str = Field(primary_key=True, sa_type=ByteOrdered)
 
 
+class WaitingWords(SQLModel, table=True):
+    """What new messages are found by, until dispatch files it into message_word: to write one row here is quicker
+    than ten there, and a person waits. Each word or address stands after a line break."""
+
+    __tablename__ = "message_words_waiting"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    message_id: UUID = Field(primary_key=True)
+    part: int = Field(primary_key=True)
+    words: str
+
+
 class StoredFile(SQLModel, table=True):
     """A file that was uploaded; its bytes lie in the file store under the same hash."""
 

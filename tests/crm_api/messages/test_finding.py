@@ -10,8 +10,8 @@ from sqlalchemy import text
 from sqlmodel import Session, select
 
 from crm_api.customers.words import split
-from crm_api.messages import actions, finding, service
-from crm_api.messages.models import Delivery, Message
+from crm_api.messages import actions, filing, finding, service
+from crm_api.messages.models import Delivery, Message, MessageWord, WaitingWords
 from crm_api.messages.states import State
 from tests.support.crm import Crm
 from tests.support.plans import heard_by, plans
@@ -59,6 +59,12 @@ def _by_hand(session: Session, query: str) -> list[UUID]:
     return sorted(found, reverse=True)
 
 
+def _file_all(crm: Crm) -> None:
+    with crm.database.write() as session:
+        while filing.file_words(session):
+            session.flush()
+
+
 def _pages(session: Session, **wanted: Any) -> list[UUID]:
     found: list[UUID] = []
     cursor = None
@@ -69,10 +75,19 @@ def _pages(session: Session, **wanted: Any) -> list[UUID]:
             return found
 
 
+@pytest.mark.parametrize("filed", ["nothing", "half", "all"])
 @pytest.mark.parametrize("few", [finding.FEW, 20, 3])
-def test_all_that_fit_newest_first(crm: Crm, sent: list[UUID], few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_that_fit_newest_first(
+    crm: Crm, sent: list[UUID], few: int, filed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """few: how many entries are still read; a small number takes the other way to the same messages."""
     monkeypatch.setattr(finding, "FEW", few)
+    if filed != "nothing":
+        monkeypatch.setattr(filing, "ROWS", len(sent) // 2)
+        with crm.database.write() as session:
+            assert filing.file_words(session) == len(sent) // 2
+    if filed == "all":
+        _file_all(crm)
     with crm.database.read() as session:
         some = 0
         for query in QUERIES:
@@ -110,4 +125,17 @@ def test_neither_words_nor_deliveries_are_read_whole(
                 service.list_page(session, query=query)
             assert len(heard) <= 4, heard
             for line in plans(session, heard):
-                assert not re.search("SCAN (delivery|message_word)|Seq Scan on (delivery|message_word)", line), line
+                assert not re.search(r"(SCAN|Seq Scan on) (delivery|message_word)\b", line), line
+
+
+def test_very_many_addresses_are_filed_bit_by_bit(crm: Crm) -> None:
+    message = crm.send(*(f"reader{number:04}@example.com" for number in range(900)), lane="bulk")
+    with crm.database.read() as session:
+        parts = session.exec(select(WaitingWords)).all()
+        assert [part.part for part in parts] == [0, 1]
+        assert max(len(part.words.split("\n")) for part in parts) <= finding.AT_ONCE + 1
+    _file_all(crm)
+    with crm.database.read() as session:
+        assert session.exec(select(WaitingWords)).all() == []
+        assert len(session.exec(select(MessageWord)).all()) == 901  # with the subject, which is one word
+        assert _pages(session, query="reader0899@") == [message.id]
