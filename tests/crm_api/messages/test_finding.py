@@ -1,5 +1,6 @@
 """Finding messages: the same as looking at every one by hand, whichever way through the index is taken."""
 
+import asyncio
 import random
 import re
 from typing import Any
@@ -13,8 +14,10 @@ from crm_api.customers.words import split
 from crm_api.messages import actions, filing, finding, service
 from crm_api.messages.models import Delivery, Message, MessageWord, WaitingWords
 from crm_api.messages.states import State
+from crm_api.writer import Writer
 from tests.support.crm import Crm
 from tests.support.plans import heard_by, plans
+from tests.support.waiting import eventually
 
 SUBJECTS = (
     "Your invoice 2026-11",
@@ -139,3 +142,20 @@ def test_very_many_addresses_are_filed_bit_by_bit(crm: Crm) -> None:
         assert session.exec(select(WaitingWords)).all() == []
         assert len(session.exec(select(MessageWord)).all()) == 901  # with the subject, which is one word
         assert _pages(session, query="reader0899@") == [message.id]
+
+
+async def test_dispatch_files_what_waits(crm: Crm) -> None:
+    message = crm.send("ada@example.com", subject="Saplings")
+    writer = Writer(crm.database)
+    filing_it = asyncio.create_task(filing.Filing(writer).run())
+
+    async def filed() -> set[str]:
+        with crm.database.read() as session:
+            return set(session.exec(select(MessageWord.word).where(MessageWord.message_id == message.id)))
+
+    assert await eventually(filed, "words in the index") == {"saplings", "ada@example.com"}
+    filing_it.cancel()
+    await asyncio.gather(filing_it, return_exceptions=True)
+    writer.close()
+    with crm.database.read() as session:
+        assert session.exec(select(WaitingWords)).all() == []
