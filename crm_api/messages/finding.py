@@ -56,7 +56,7 @@ def fitting(session: Session, query: str) -> ColumnElement[bool]:
 
 def _ways(query: str) -> list[list[str]]:
     """Lists of beginnings; to have all of one list is enough. “Ek 2026-11” → [["ek", "2026", "11"]]."""
-    whole = query.strip().lower()
+    whole = query.replace("\0", " ").strip().lower()  # no database text holds NUL
     if "@" in whole:
         return [[whole]]
     words = list(dict.fromkeys(split(query)))

@@ -29,7 +29,7 @@ SUBJECTS = (
 QUERIES = (
     *("invoice", "voice", "INVOICE your", "2026-11", "11", "1", "muller sohne", "Söhne", "積書", "dear", "&", "@"),
     *("ada", "ADA.", "ada.byron@", "ada.byron@mills", "ada.byron@mills-1.example", "mills", "a", "ada invoice", "o"),
-    *("invoice@", "Bob+news@mills", "bob+", "nothing like this", "invoice muller", "ada.byron 2026"),
+    *("invoice@", "Bob+news@mills", "bob+", "nothing like this", "invoice muller", "ada.byron 2026", "a\0@", "%", "_"),
 )
 
 
