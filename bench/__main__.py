@@ -42,6 +42,8 @@ def main() -> int:
         say(f"{name} took {time.monotonic() - begun:.0f} s")
         done.append(part)
         if not options.quick:
+            if arguments.database:
+                part.keep_others(arguments.database)
             part.save()
     if not options.quick:
         report.write()

@@ -24,14 +24,16 @@ _SHADES = (
 def bars(title: str, values: Mapping[str, float], ours: str, unit: str, goal: float | None = None) -> str:
     """Horizontal bars; those whose name begins with `ours` stand out. goal: a line across."""
     most = max([*values.values(), goal or 0]) or 1
-    left, height = 215, 28
+    left, height = max(120, 24 + 8 * max(map(len, values))), 28
     scale = (WIDTH - left - 110) / most
     parts = [_text(12, 24, title, "title")]
     for number, (name, value) in enumerate(values.items()):
         y = 44 + number * height
         colour = "var(--ours)" if name.startswith(ours) else "var(--theirs)"
         parts.append(_text(left - 10, y + 15, name, anchor="end"))
-        parts.append(f'<rect x="{left}" y="{y}" width="{max(1.0, value * scale):.1f}" height="20" fill="{colour}"/>')
+        parts.append(
+            f'<rect x="{left:.1f}" y="{y}" width="{max(1.0, value * scale):.1f}" height="20" fill="{colour}"/>'
+        )
         parts.append(_text(left + value * scale + 8, y + 15, f"{value:,.0f}", "quiet"))
     bottom = 44 + len(values) * height
     if goal:
@@ -64,16 +66,29 @@ def stacked(title: str, rows: Mapping[str, Mapping[str, float]], unit: str) -> s
     return _svg(bottom + 22 * math.ceil(len(names) / 4) + 8, title, made)
 
 
-def lines(title: str, columns: Sequence[str], series: Mapping[str, Sequence[float]], unit: str, top: float) -> str:
-    """Values over columns that are equally far apart (so: powers of ten on a log scale). The y axis ends at top;
-    what is above it lies on its edge with its figure."""
-    left, right, upper, lower = 70, WIDTH - 30, 44, 244
+def lines(
+    title: str,
+    columns: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    unit: str,
+    axis: tuple[float, float],
+    goal: float,
+) -> str:
+    """Values over columns that are equally far apart (so: powers of ten on a log scale). axis: where the y axis ends,
+    and how far apart its lines are; what is above it lies on its edge with its figure. goal: a dashed line."""
+    top, apart = axis
+    left, right, upper, lower = 70, WIDTH - 64, 44, 244
     step = (right - left) / max(1, len(columns) - 1)
     made = [_text(12, 24, title, "title"), _text(WIDTH - 12, 24, unit, "quiet", "end")]
-    for quarter in range(5):
-        y = lower - (lower - upper) * quarter / 4
-        made.append(f'<line x1="{left}" y1="{y}" x2="{right}" y2="{y}" stroke="var(--line)"/>')
-        made.append(_text(left - 8, y + 5, _short(top * quarter / 4), "quiet", "end"))
+    for number in range(round(top / apart) + 1):
+        y = lower - (lower - upper) * number * apart / top
+        made.append(f'<line x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" stroke="var(--line)"/>')
+        made.append(_text(left - 8, y + 5, _short(apart * number), "quiet", "end"))
+    y = lower - (lower - upper) * goal / top
+    made.append(
+        f'<line x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" stroke="var(--ink)" stroke-dasharray="4 4"/>'
+    )
+    made.append(_text(right + 10, y + 5, "goal", "quiet"))
     for number, column in enumerate(columns):
         made.append(_text(left + number * step, lower + 20, column, "quiet", "middle"))
     for shade, values in zip(_SHADES, series.values(), strict=False):
@@ -87,8 +102,9 @@ def lines(title: str, columns: Sequence[str], series: Mapping[str, Sequence[floa
         above = [(x, value) for (x, _), value in zip(points, values, strict=True) if value > top]
         made += [_text(x - 8, upper + 16, f"{value:,.0f}", "quiet", "end") for x, value in above]
     across = 2 if max(map(len, series)) > 22 else 4
-    made += _legend(list(series), lower + 36, across)
-    return _svg(lower + 36 + 22 * math.ceil(len(series) / across) + 8, title, made)
+    names = list(series) if len(series) > 1 else []
+    made += _legend(names, lower + 36, across)
+    return _svg(lower + 36 + 22 * math.ceil(len(names) / across), title, made)
 
 
 def _legend(names: Sequence[str], y: float, across: int = 4) -> list[str]:

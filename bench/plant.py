@@ -21,7 +21,8 @@ from crm_api import models  # noqa: F401 (foreign keys name tables of every room
 from crm_api.changes import announce
 from crm_api.db import Database
 from crm_api.messages.compose import Letter, parse_letter
-from crm_api.messages.models import Delivery, Message
+from crm_api.messages.finding import AT_ONCE, waiting_rows
+from crm_api.messages.models import Delivery, Message, WaitingWords
 from crm_api.messages.schemas import MessageDraft, RecipientDraft
 from crm_api.messages.states import State
 from crm_api.settings import CrmSettings
@@ -51,6 +52,9 @@ def plant(database_url: str, deliveries: int, lane: str = "bulk", customers: Seq
                     row | {"customer_id": customers[n % len(customers)]} for n, row in zip(numbers, rows, strict=True)
                 ]
             session.execute(insert(Delivery), rows)
+            addresses = [str(row["address"]) for row in rows]
+            part = start // AT_ONCE * 2  # the subject's words may make one more
+            session.execute(insert(WaitingWords), waiting_rows(message.id, message.subject, addresses, part))
         announce(session, "outbox", "messages", "system", f"message:{message.id}")
         return message.id
 

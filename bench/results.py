@@ -36,6 +36,17 @@ class Part:
     at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     machine: str = field(default_factory=lambda: machine())
 
+    def keep_others(self, database: str) -> None:
+        """Only one database was measured: what was saved of the other stays, before or after as it was."""
+        before = load(self.part)
+        if before is None:
+            return
+        others = [row for row in before.rows if not row.name.endswith(f", {database}")]
+        notes = [note for note in before.notes if not note.startswith(database) and note not in self.notes]
+        first = database == "sqlite"
+        self.rows = self.rows + others if first else others + self.rows
+        self.notes = self.notes + notes if first else notes + self.notes
+
     def save(self) -> None:
         FOLDER.mkdir(parents=True, exist_ok=True)
         (FOLDER / f"{self.part}.json").write_text(json.dumps(asdict(self), indent=1))

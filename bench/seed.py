@@ -23,7 +23,8 @@ from bench.people import fold_cached, person, words_cached
 from bench.stores import Postgresql, Sqlite, Store
 from crm_api import models  # noqa: F401 (foreign keys name tables of every room)
 from crm_api.customers.models import Contact, Customer, CustomerEntry, Tag
-from crm_api.messages.models import Attempt, Delivery, Message
+from crm_api.messages.finding import words_to_find
+from crm_api.messages.models import Attempt, Delivery, Message, MessageWord, WaitingWords
 from crm_api.messages.states import State
 from crm_api.settings import CrmSettings
 from shared.contracts import delivery_key
@@ -113,6 +114,8 @@ class Seed:
         with self._engine.begin() as connection:
             connection.execute(sa.delete(_table(Attempt)).where(_table(Attempt).c.delivery_id.in_(its)))
             connection.execute(sa.delete(_table(Delivery)).where(_table(Delivery).c.message_id == message_id))
+            for kind in (WaitingWords, MessageWord):
+                connection.execute(sa.delete(_table(kind)).where(_table(kind).c.message_id == message_id))
             connection.execute(sa.delete(_table(Message)).where(_table(Message).c.id == message_id))
         with closing(sqlite3.connect(self.ledger, timeout=30)) as memory:
             memory.execute("DELETE FROM attempt WHERE key >= ?", (str(message_id),))  # ids rise
@@ -208,17 +211,20 @@ class Seed:
         )
         accepted = tuple(self._delivery[name] for name in _WHY)
         refused = ("There is no such mailbox.", 550, "5.1.1", "5.1.1 no such mailbox")
-        messages, deliveries, attempts = [], [], []
+        subject = words_to_find(self._message["subject"], ())
+        messages, deliveries, attempts, words = [], [], [], []
         for each in sent:
             its = self._id(each.first, "message")
             at, queued, done = (self._stamp(each.first, later) for later in (0, 0.2, 2))
             expires = self._stamp(each.first, 48 * 3600)
+            its_words = set(subject)
             counts = {State.accepted: 0, State.failed: 0, State.discarded: 0}
             for number in range(each.first, each.first + each.size):
                 state = _state(number)
                 counts[state] += 1
                 who_number = have + (number - have) * _SCATTER % span
                 who, key = person(who_number), self._id(number, "delivery")
+                its_words.add(who.email)
                 why = accepted if state == State.accepted else refused
                 deliveries.append(
                     delivery.row(
@@ -229,11 +235,13 @@ class Seed:
                 )
                 kind = "accepted" if state == State.accepted else "failed"
                 attempts.append(attempt.row(key, kind, *why, queued, queued, done))
+            words += [(its, word) for word in sorted(its_words)]
             loudest = next(state for state in (State.failed, State.accepted, State.discarded) if counts[state])
             messages.append(
                 message.row(its, at, at, expires, done, str(loudest), each.size, *counts.values()),
             )
         store.load(message.table, message.names, messages)
+        store.load("message_word", ("message_id", "word"), words)
         store.load(delivery.table, delivery.names, deliveries)
         store.load(attempt.table, attempt.names, attempts)
 

@@ -8,7 +8,17 @@ from collections.abc import Callable, Iterable, Sequence
 import psycopg
 from psycopg import sql
 
-TABLES = ("customer", "contact", "customer_entry", "customer_tag", "customer_word", "message", "delivery", "attempt")
+TABLES = (
+    "customer",
+    "contact",
+    "customer_entry",
+    "customer_tag",
+    "customer_word",
+    "message",
+    "message_word",
+    "delivery",
+    "attempt",
+)
 _MANY = 50_000  # rows from which on it is faster to make the indexes anew
 
 

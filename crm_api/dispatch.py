@@ -9,6 +9,7 @@ from crm_api import changes
 from crm_api.db import Database
 from crm_api.dead_letters.sweeper import DeadLetterSweeper
 from crm_api.messages import idempotency
+from crm_api.messages.filing import Filing
 from crm_api.monitoring.heartbeats import Heartbeats
 from crm_api.outbox.relay import Relay
 from crm_api.outcomes.listener import OutcomeListener
@@ -64,6 +65,7 @@ async def run(settings: CrmSettings) -> None:
         asyncio.create_task(heartbeats.run(), name="heartbeats"),
         asyncio.create_task(sweeper.run(), name="dead letters"),
         asyncio.create_task(_sweep(writer), name="sweep"),
+        asyncio.create_task(Filing(writer).run(), name="filing"),
     ]
     ready = mark_ready(settings, "dispatch")
     log.info("dispatch is up")

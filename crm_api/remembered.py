@@ -21,7 +21,9 @@ AT_MOST = 5.0  # seconds
 class Remembered(Generic[T]):
     """One memory for each database. Safe to use from several threads: one asks, the others wait for its answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, cheap: float = CHEAP) -> None:
+        """cheap: seconds; what takes no longer is not remembered."""
+        self._cheap = cheap
         self._lock = threading.Lock()
         self._answers: WeakKeyDictionary[Any, dict[str, tuple[float, T]]] = WeakKeyDictionary()
 
@@ -34,5 +36,5 @@ class Remembered(Generic[T]):
                 answer = ask()
                 ended = time.monotonic()
                 took = ended - began
-                found = answers[key] = (ended + min(took * TIMES, AT_MOST) if took > CHEAP else 0.0, answer)
+                found = answers[key] = (ended + min(took * TIMES, AT_MOST) if took > self._cheap else 0.0, answer)
             return found[1]

@@ -19,6 +19,8 @@ _UNSPACED = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U
 
 def fold(text: str) -> str:
     """“Müller-LÜDENSCHEIDT ” → “muller-ludenscheidt”. Folding twice is folding once."""
+    if text.isascii():
+        return " ".join(text.lower().split())
     folded = text
     for _ in range(3):  # case, marks and compatibility forms hide one another; two rounds settle all of Unicode
         decomposed = unicodedata.normalize("NFKD", folded.casefold())
@@ -26,7 +28,8 @@ def fold(text: str) -> str:
     return " ".join(folded.split())
 
 
-def _split(text: str) -> list[str]:
+def split(text: str) -> list[str]:
+    """Its words, folded, as they stand."""
     return [word[:MAX_WORD] for word in _WORD.findall(fold(text))]
 
 
@@ -34,7 +37,7 @@ def words_of(texts: Iterable[str]) -> set[str]:
     """All that a customer with these texts is found by."""
     found: dict[str, None] = {}
     for text in texts:
-        for word in _split(text):
+        for word in split(text):
             found[word] = None
             if _UNSPACED.search(word):
                 found |= dict.fromkeys(word[start:] for start in range(1, len(word)))
@@ -43,7 +46,7 @@ def words_of(texts: Iterable[str]) -> set[str]:
 
 def query_words(query: str) -> list[str]:
     """What a query asks for; every one must begin one of the customer's words."""
-    words = list(dict.fromkeys(_split(query)))
+    words = list(dict.fromkeys(split(query)))
     # "demir d" asks for no more than "demir" does
     needed = [word for word in words if not any(other != word and other.startswith(word) for other in words)]
     # a single letter tells little and costs much: it counts only where there is nothing better

@@ -14,7 +14,7 @@ from crm_api.changes import announce
 from crm_api.dead_letters.models import DeadLetterRemoval
 from crm_api.errors import Conflict, Invalid
 from crm_api.messages.counts import count_moves
-from crm_api.messages.models import Delivery, DeliveryEntry, Suppression
+from crm_api.messages.models import Delivery, DeliveryEntry, MessageWord, Suppression
 from crm_api.messages.service import get, get_delivery
 from crm_api.messages.states import DISCARDABLE, RETRYABLE, State
 from crm_api.settings import CrmSettings
@@ -119,6 +119,7 @@ def retry(
         server=None,
         queue_id=None,
     )
+    session.merge(MessageWord(message_id=delivery.message_id, word=to.lower()))
     announce(session, "outbox")
     return delivery
 

@@ -70,7 +70,7 @@ def list_messages(
     signed_in: SignedIn,
     database: DatabaseDep,
     state: States = None,
-    q: Annotated[str | None, Query(description="in the subject, or the beginning of an address")] = None,
+    q: Annotated[str | None, Query(description="beginnings of words in the subject, or of an address")] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[MessageOut]:

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import JSON, Column, Index, text
 from sqlmodel import Field, SQLModel
 
-from crm_api.db import UtcDateTime
+from crm_api.db import ByteOrdered, UtcDateTime
 from crm_api.messages.states import State
 from shared.clock import now
 from shared.ids import new_id
@@ -56,6 +56,31 @@ class Message(SQLModel, table=True):
     cancelled: int = 0
     discarded: int = 0
     bounced: int = 0
+
+
+class MessageWord(SQLModel, table=True):
+    """What a message is found by: folded words of its subject, and addresses in small letters.
+
+    No foreign key: a mailing writes a million of these, and messages are kept for good.
+    """
+
+    __tablename__ = "message_word"
+    __table_args__ = (Index("ix_message_word_found", "word", "message_id"), {"sqlite_with_rowid": False})
+
+    message_id: UUID = Field(primary_key=True)
+    word: str = Field(primary_key=True, sa_type=ByteOrdered)
+
+
+class WaitingWords(SQLModel, table=True):
+    """What new messages are found by, until dispatch files it into message_word: to write one row here is quicker
+    than ten there, and a person waits. Each word or address stands after a line break."""
+
+    __tablename__ = "message_words_waiting"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    message_id: UUID = Field(primary_key=True)
+    part: int = Field(primary_key=True)
+    words: str
 
 
 class StoredFile(SQLModel, table=True):

@@ -18,7 +18,8 @@ from crm_api.customers.models import Customer
 from crm_api.hot import Hot
 from crm_api.messages.attachments import attach
 from crm_api.messages.compose import prepare
-from crm_api.messages.models import Delivery, Message, MessageAttachment, StoredFile
+from crm_api.messages.finding import waiting_rows
+from crm_api.messages.models import Delivery, Message, MessageAttachment, StoredFile, WaitingWords
 from crm_api.messages.recipients import Recipient
 from crm_api.messages.schemas import AttachmentOut, Counts, MessageDetail, MessageDraft
 from crm_api.messages.states import State
@@ -35,6 +36,7 @@ _file: Table = StoredFile.__table__  # type: ignore[attr-defined]
 _message: Table = Message.__table__  # type: ignore[attr-defined]
 _attachment: Table = MessageAttachment.__table__  # type: ignore[attr-defined]
 _delivery: Table = Delivery.__table__  # type: ignore[attr-defined]
+_words: Table = WaitingWords.__table__  # type: ignore[attr-defined]
 _customer: Table = Customer.__table__  # type: ignore[attr-defined]
 _none_yet: Row = dict.fromkeys(State, 0)
 _nothing_yet: Row = {column.name: None for column in _delivery.columns if column.nullable}
@@ -53,6 +55,11 @@ class Plan:
     def id(self) -> UUID:
         found: UUID = self.message["id"]
         return found
+
+    @property
+    def words(self) -> list[Row]:
+        """What it is found by."""
+        return waiting_rows(self.id, self.message["subject"], [row["address"] for row in self.deliveries])
 
     @property
     def detail(self) -> MessageDetail:
@@ -158,5 +165,6 @@ def store(hot: Hot, plans: Sequence[Plan]) -> None:
     hot.insert(_message, [one.message for one in plans])
     hot.insert(_attachment, [row.model_dump() for one in plans for row in one.attachments])
     hot.insert(_delivery, [row for one in plans for row in one.deliveries])
+    hot.insert(_words, [row for one in plans for row in one.words])
     hot.update(_customer, [{"id": customer, "written_at": written[customer]} for customer in sorted(written)])
     hot.announce(["outbox", "messages", "system", *(f"customer:{customer}" for customer in written)])

@@ -11,6 +11,7 @@ from crm_api.auth.principal import Principal
 from crm_api.errors import NotFound
 from crm_api.hot import Hot
 from crm_api.messages.attachments import store_file
+from crm_api.messages.finding import fitting
 from crm_api.messages.models import WATCHED, Delivery, Message, MessageAttachment
 from crm_api.messages.planning import hold_back, plan, store
 from crm_api.messages.schemas import MessageDraft
@@ -64,14 +65,12 @@ def list_page(
     cursor: str | None = None,
     limit: int = 50,
 ) -> tuple[list[Message], str | None]:
-    """Newest first. query: words in the subject, or the beginning of a recipient's address."""
+    """Newest first. query: beginnings of words in the subject, or of a recipient's address."""
     rows = select(Message).order_by(col(Message.id).desc()).limit(limit + 1)
     if state:
         rows = rows.where(col(Message.state).in_(state.split(",")))
     if query:
-        word = query.strip().lower()
-        to = select(Delivery.message_id).where(func.lower(col(Delivery.address)).startswith(word, autoescape=True))
-        rows = rows.where(func.lower(col(Message.subject)).contains(word, autoescape=True) | col(Message.id).in_(to))
+        rows = rows.where(fitting(session, query))
     if cursor:
         rows = rows.where(col(Message.id) < read_cursor(cursor, UUID)[0])
     found = list(session.exec(rows))

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Row
 from sqlmodel import Session, col
 
 from crm_api.messages.counts import count_moves
-from crm_api.messages.models import Delivery, Message, MessageAttachment
+from crm_api.messages.models import WATCHED, Delivery, Message, MessageAttachment
 from crm_api.messages.states import State
 from shared.addresses import domain_of
 from shared.contracts import Attachment, Mailbox, SendCommand
@@ -62,7 +62,8 @@ def claim(session: Session, lane: Lane, at: datetime, limit: int) -> list[Claime
 
 def in_broker(session: Session, lane: Lane) -> int:
     """How many deliveries of the lane the broker holds."""
-    held = select(func.count()).where(text("delivery.state = 'queued'"), col(Delivery.lane) == lane)
+    # WATCHED, word for word, lets SQLite use ix_delivery_watched instead of reading all that was ever sent
+    held = select(func.count()).where(text(WATCHED), text("delivery.state = 'queued'"), col(Delivery.lane) == lane)
     return int(session.execute(held.select_from(Delivery)).scalar_one())
 
 

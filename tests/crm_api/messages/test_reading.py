@@ -1,11 +1,10 @@
 """Deliveries by state: every page the same as sorting everything by hand, and no reading of the whole table."""
 
 import random
-from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event, text, update
+from sqlalchemy import text, update
 from sqlmodel import Session, select
 
 from crm_api.messages import service
@@ -13,6 +12,7 @@ from crm_api.messages.models import Delivery
 from crm_api.messages.states import State
 from shared.lanes import Lane
 from tests.support.crm import Crm
+from tests.support.plans import heard_by, plans
 
 STATES = ("failed", "failed,unknown,bounced", "pending", "discarded,cancelled", "accepted", "accepted,failed", None)
 
@@ -49,31 +49,15 @@ def test_every_page_in_the_order_of_writing(crm: Crm, messages: list[UUID], stat
             assert _pages(session, message_id, state) == expected
 
 
-def _plans(session: Session, statements: list[tuple[str, Any]]) -> list[str]:
-    connection = session.connection().connection.dbapi_connection
-    assert connection is not None
-    explain = "EXPLAIN QUERY PLAN " if session.get_bind().dialect.name == "sqlite" else "EXPLAIN "
-    lines = []
-    for statement, parameters in statements:
-        cursor = connection.cursor()
-        cursor.execute(explain + statement, parameters)
-        lines += [str(row[-1]) for row in cursor.fetchall()]
-    return lines
-
-
 def test_no_state_but_accepted_is_looked_for_in_the_whole_table(crm: Crm, messages: list[UUID]) -> None:
-    heard: list[tuple[str, Any]] = []
-    event.listen(
-        crm.database.engine, "before_cursor_execute", lambda _a, _b, said, given, *_: heard.append((said, given))
-    )
-    with crm.database.read() as session:
+    with crm.database.read() as session, heard_by(crm.database) as heard:
         if not crm.database.sqlite:  # so few rows are rightly read whole; can it do without?
             session.execute(text("SET enable_seqscan = off"))
         for state in ("failed", "failed,unknown,bounced", *(state for state in State if state != State.accepted)):
             for message_id in (None, messages[0]):
                 heard.clear()
                 service.deliveries(session, message_id, state=state)
-                plan = _plans(session, list(heard))
+                plan = plans(session, list(heard))
                 if crm.database.sqlite:  # PostgreSQL chooses by the numbers, and these are small
                     assert any("ix_delivery_watched" in line for line in plan), (state, plan)
                 assert not any("SCAN delivery" in line or "Seq Scan on delivery" in line for line in plan), plan
