@@ -1,0 +1,18 @@
+"""One town for all examples of a test module; its clock is the product's clock meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.model.house import Town
+from tests.support.databases import Template
+
+
+@pytest.fixture
+def town(tmp_path, database_template: Template) -> Iterator[Town]:
+    with pytest.MonkeyPatch.context() as patch:
+        town = Town(tmp_path, database_template, patch)
+        yield town
+        town.close()
