@@ -83,18 +83,18 @@ class Process:
 
     def run(self, steps: int, pick: int = 0) -> int:
         """Up to so many steps; pick: which line goes first. How many there were."""
-        for done in range(steps):
-            choices: list[Step] = [lambda queue=queue: queue.popleft()() for queue in self.lines.values() if queue]
-            choices += [channel.take for channel in self.channels if channel.can_take]
-            if not choices:
-                break
+        done = 0
+        while done < steps and (choices := self._choices() or (self.loop.drain() or self._choices())):
             choices[pick % len(choices)]()
             self.loop.drain()
-        else:
-            return steps
-        self.lines = {line: queue for line, queue in self.lines.items() if queue}
+            done += 1
         self.loop.drain()
         return done
+
+    def _choices(self) -> list[Step]:
+        self.lines = {line: queue for line, queue in self.lines.items() if queue}
+        lines: list[Step] = [lambda queue=queue: queue.popleft()() for queue in self.lines.values()]
+        return lines + [channel.take for channel in self.channels if channel.can_take]
 
     @property
     def idle(self) -> bool:
