@@ -98,7 +98,9 @@ class Broker:
 
     @property
     def next_due(self) -> float | None:
-        return min((letters[0].due for name, letters in self.queues.items() if "wait" in name and letters), default=None)
+        return min(
+            (letters[0].due for name, letters in self.queues.items() if "wait" in name and letters), default=None
+        )
 
     def left(self) -> list[str]:
         """What has not come to an end, for a person to read."""

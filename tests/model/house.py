@@ -17,9 +17,9 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import Session
 
+from crm_api.db import Database
 from crm_api.dead_letters import sweeper
 from crm_api.dead_letters.sweeper import DeadLetterSweeper
-from crm_api.db import Database
 from crm_api.outbox.relay import Relay
 from crm_api.outcomes.listener import OutcomeListener
 from crm_api.settings import CrmSettings

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import strategies as some
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from sqlmodel import select
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from crm_api.errors import Problem
 from crm_api.messages import actions
@@ -45,6 +43,11 @@ class Pipeline(RuleBasedStateMachine):
         self.letters = 0
 
     # ---- people ------------------------------------------------------------------------------------------------
+
+    @initialize(lane=LANE, mischief=some.lists(MISCHIEF, max_size=3))
+    def begin(self, lane: Lane, mischief: list[tuple[str, str]]) -> None:
+        self.send(lane, 2)
+        self.server_misbehaves(mischief, True)
 
     @precondition(lambda self: self.letters < MOST_LETTERS)
     @rule(lane=LANE, count=some.integers(1, 2))
@@ -83,10 +86,6 @@ class Pipeline(RuleBasedStateMachine):
         """The others stand still."""
         self.house.processes[process].run(steps, pick)
 
-    @rule(dispatch=some.integers(0, 1), lane=LANE)
-    def relay(self, dispatch: int, lane: Lane) -> None:
-        self.house.dispatches[dispatch].carry(lane)
-
     @rule(dispatch=some.integers(0, 1))
     def sweep(self, dispatch: int) -> None:
         self.house.dispatches[dispatch].sweep()
@@ -102,58 +101,58 @@ class Pipeline(RuleBasedStateMachine):
 
     # ---- what goes wrong -----------------------------------------------------------------------------------------
 
-    @rule(process=PROCESS, arrive=some.booleans(), noticed=some.booleans())
-    def kill(self, process: int, arrive: bool, noticed: bool) -> None:
+    @rule(process=PROCESS, steps=some.integers(0, 25), pick=PICK, arrive=some.booleans(), noticed=some.booleans())
+    def kill(self, process: int, steps: int, pick: int, arrive: bool, noticed: bool) -> None:
+        """arrive: what it had written to its sockets gets there. noticed: a supervisor frees its letters at once."""
+        self.house.processes[process].run(steps, pick)
         self.house.kill(process, arrive, noticed)
 
-    @rule(process=PROCESS, steps=some.integers(1, 25), arrive=some.booleans())
-    def die_on_the_way(self, process: int, steps: int, arrive: bool) -> None:
-        self.house.processes[process].run(steps)
-        self.house.kill(process, arrive)
-
-    @rule(worker=some.integers(0, 1))
-    def stop(self, worker: int) -> None:
+    @rule(worker=some.integers(0, 1), steps=some.integers(0, 25), pick=PICK)
+    def stop(self, worker: int, steps: int, pick: int) -> None:
         """SIGTERM; what it still has to say is said."""
         process = self.house.workers[worker]
+        process.run(steps, pick)
         process.stop()
-        for channel in process.channels:
-            channel._prefetch = 0
         process.run(200)
         self.house.kill(worker, arrive=True)
 
-    @rule(process=PROCESS, arrive=some.booleans())
-    def lose_consumer_link(self, process: int, arrive: bool) -> None:
-        for channel in list(self.house.processes[process].channels):
+    @rule(
+        process=PROCESS,
+        steps=some.integers(0, 25),
+        pick=PICK,
+        arrive=some.booleans(),
+        link=some.sampled_from(["in", "out", "both"]),
+    )
+    def lose_link(self, process: int, steps: int, pick: int, arrive: bool, link: str) -> None:
+        """arrive: what was under way got there, and only the answer is lost."""
+        found: Worker | Dispatch = self.house.processes[process]
+        found.run(steps, pick)
+        if link != "in":
+            found.publisher.lose(arrive)
+        for channel in list(found.channels) if link != "out" else ():
             channel.lose(arrive, reconnect=True)
 
-    @rule(process=PROCESS, arrive=some.booleans())
-    def lose_publisher_link(self, process: int, arrive: bool) -> None:
-        found: Worker | Dispatch = self.house.processes[process]
-        found.publisher.lose(arrive)
+    @rule(mischief=some.lists(MISCHIEF, min_size=1, max_size=4), pipelining=some.booleans())
+    def server_misbehaves(self, mischief: list[tuple[str, str]], pipelining: bool) -> None:
+        self.house.server.pipelining = pipelining
+        for phase, answer in mischief:
+            self.house.server.plan(phase, answer)
 
     @rule(count=some.integers(1, 3))
     def broker_refuses(self, count: int) -> None:
         self.house.broker.refusals += count
 
-    @rule(mischief=MISCHIEF)
-    def server_misbehaves(self, mischief: tuple[str, str]) -> None:
-        self.house.server.plan(*mischief)
-
-    @rule(pipelining=some.booleans())
-    def another_server(self, pipelining: bool) -> None:
-        self.house.server.pipelining = pipelining
-
-    @rule(queue=some.sampled_from([name for name in (queue.name for queue in topology.QUEUES) if "dead" not in name]))
-    def repeat(self, queue: str) -> None:
-        """As published twice because a confirm was lost."""
+    @rule(
+        queue=some.sampled_from([queue.name for queue in topology.QUEUES if "dead" not in queue.name]),
+        reorder=some.booleans(),
+    )
+    def repeat(self, queue: str, reorder: bool) -> None:
+        """As published twice because a confirm was lost; or only another order."""
         letters = self.house.broker.queues[queue]
-        if letters:
+        if reorder and "wait" not in queue:
+            letters[:] = letters[1:] + letters[:1]
+        elif letters:
             letters.append(letters[0].copy(due=letters[0].due))
-
-    @rule(queue=some.sampled_from([queue.name for queue in topology.QUEUES if "wait" not in queue.name]))
-    def reorder(self, queue: str) -> None:
-        letters = self.house.broker.queues[queue]
-        letters[:] = letters[1:] + letters[:1]
 
     @precondition(lambda self: self.letters)
     @rule(number=some.integers(0, MOST_LETTERS))
@@ -192,7 +191,3 @@ class Pipeline(RuleBasedStateMachine):
             books.settle(self.house)
         finally:
             self.house.close()
-
-
-Check = Callable[[], None]
-__all__ = ["Pipeline", "select"]

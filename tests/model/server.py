@@ -13,7 +13,14 @@ from tests.model.process import Process
 CLOSE, SILENCE, GARBAGE = "close", "silence", "garbage"
 TAKE_AND = "take and "  # after the dot: the letter is taken, and then it closes, falls silent or talks nonsense
 
-_GOOD = {"greeting": "220 mx", "mail": "250 ok", "rcpt": "250 ok", "data": "354 go on", "dot": "250 ok", "rset": "250 ok"}
+_GOOD = {
+    "greeting": "220 mx",
+    "mail": "250 ok",
+    "rcpt": "250 ok",
+    "data": "354 go on",
+    "dot": "250 ok",
+    "rset": "250 ok",
+}
 _KEY = re.compile(rb"^Message-ID: <([^@>]+)@", re.MULTILINE)
 
 
