@@ -6,21 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from tests.model.house import Town
 from tests.support.databases import Template
 
-_USUAL = {"deadline": None, "suppress_health_check": list(HealthCheck)}
-# the same examples every time: what is green stays green until the product changes
-settings.register_profile("model", derandomize=True, database=None, max_examples=150, stateful_step_count=40, **_USUAL)
-settings.register_profile("long", max_examples=20_000, stateful_step_count=80, **_USUAL)
 
-
-@pytest.fixture(autouse=True)
-def thorough(pytestconfig: pytest.Config) -> Iterator[None]:
-    before = settings.default
-    if pytestconfig.getoption("--hypothesis-profile") != "long":
-        settings.load_profile("model")
-    yield
-    del before
+@pytest.fixture
+def town(tmp_path: Path, database_template: Template) -> Iterator[Town]:
+    with pytest.MonkeyPatch.context() as patch:
+        town = Town(tmp_path, database_template, patch)
+        yield town
+        town.close()

@@ -15,6 +15,7 @@ from crm_api.messages.models import Attempt, Delivery, Message
 from crm_api.messages.states import State
 from crm_api.outcomes import store
 from shared.contracts import AttemptStarted, Outcome, OutcomeKind
+from tests.model.effort import effort
 from tests.model.house import Town
 from tests.support.outcomes import outcome_of
 
@@ -69,6 +70,7 @@ def told(town: Town, groups: list[list[Any]], letters: int) -> tuple[Any, ...]:
         )
 
 
+@effort(100)
 @given(
     written=some.lists(histories(), min_size=1, max_size=3),
     copies=some.integers(1, 3),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import Phase
 from hypothesis.stateful import run_state_machine_as_test
 
 from crm_api.messages import actions
@@ -23,6 +23,7 @@ from email_service.send import Sender, Then
 from email_service.transports import session
 from shared.amqp import Delivery
 from shared.contracts import OutcomeKind
+from tests.model.effort import effort
 from tests.model.house import Town
 from tests.model.machine import Pipeline
 
@@ -174,9 +175,8 @@ MISTAKES: list[Callable[[Patch], None]] = [
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
 def test_it_finds(mistake: Callable[[Patch], None], town: Town) -> None:
-    searching = settings(
-        settings.get_profile("model"), max_examples=400, phases=[Phase.generate], report_multiple_bugs=False
-    )
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(AssertionError):
+    searching = effort(400, phases=[Phase.generate], report_multiple_bugs=False)
+    with pytest.MonkeyPatch.context() as patch:
         mistake(patch)
-        run_state_machine_as_test(lambda: Pipeline(town), settings=searching)  # type: ignore[arg-type]
+        with pytest.raises(AssertionError):
+            run_state_machine_as_test(lambda: Pipeline(town), settings=searching)  # type: ignore[arg-type]
