@@ -119,6 +119,7 @@ class Channel:
         self.process, self.queue = process, queue
         self.unacked: dict[int, Letter] = {}
         self.is_open = True  # as the process knows it
+        self.cancelled = False
         self._broker, self._prefetch, self._consumer = broker, prefetch, consumer
         self._there = True  # as the broker knows it
         self._line = f"settle {next(broker.numbers)}"
@@ -127,7 +128,7 @@ class Channel:
 
     @property
     def can_take(self) -> bool:
-        return bool(self._broker.queues[self.queue]) and len(self.unacked) < self._prefetch
+        return not self.cancelled and bool(self._broker.queues[self.queue]) and len(self.unacked) < self._prefetch
 
     def take(self) -> None:
         """The next message reaches the process."""
@@ -141,10 +142,10 @@ class Channel:
         delivery = Delivery(self, method, properties, letter.body, self.queue)
         if self._consumer._unwanted.is_set():
             delivery.nack(requeue=True)
-        else:
-            task = self.process.loop.create_task(self._consumer._handle(delivery))
-            self._consumer._tasks.add(task)
-            task.add_done_callback(self._consumer._tasks.discard)
+            return
+        task = self.process.loop.create_task(self._consumer._handle(delivery))
+        self._consumer._tasks.add(task)
+        task.add_done_callback(self._consumer._tasks.discard)
 
     def basic_ack(self, tag: int) -> None:
         self.process.lay(self._line, lambda: self._settle(tag, "ack"))
