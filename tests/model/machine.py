@@ -171,7 +171,12 @@ class Pipeline(RuleBasedStateMachine):
         seen = int(self.house.clock.time())
         letter = Letter(
             encode(command),
-            properties(SendCommand.TYPE, command.key, x_attempt=delivery.attempt + 1, x_first_seen=seen),
+            properties(
+                *(SendCommand.TYPE, command.key),
+                x_attempt=delivery.attempt + 1,
+                x_first_seen=seen,
+                x_unknowns=books.unknowns(self.house, delivery),
+            ),
             topology.lane_key(command.lane),
         )
         assert self.house.broker.publish(topology.COMMANDS, letter.routing_key, letter)
