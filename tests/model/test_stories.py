@@ -31,7 +31,7 @@ def sent(house: House, lane: Lane = Lane.urgent) -> str:
 
 def test_a_copy_that_waited_for_another_is_no_second_dead_letter(house: House) -> None:
     """As when the relay published it twice: one is being sent while the other one comes."""
-    sent(house)
+    key = sent(house)
     (letter,) = house.broker.queues[lane_queue(Lane.urgent)]
     house.server.plan("rcpt", "550 5.1.1 nobody")
     first, second = house.workers
@@ -41,3 +41,4 @@ def test_a_copy_that_waited_for_another_is_no_second_dead_letter(house: House) -
     second.run(100)
     assert len(house.broker.queues["mail.wait.30s.v1"]) == 1
     books.settle(house)
+    assert books.dead_letters(house) == [key]
