@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from crm_api.messages import actions
 from shared.lanes import Lane
 from shared.topology import lane_queue
 from tests.model import books
@@ -42,3 +43,16 @@ def test_a_copy_that_waited_for_another_is_no_second_dead_letter(house: House) -
     assert len(house.broker.queues["mail.wait.30s.v1"]) == 1
     books.settle(house)
     assert books.dead_letters(house) == [key]
+
+
+def test_a_dead_letter_that_was_let_be_while_the_broker_was_away_is_taken_out_later(house: House) -> None:
+    sent(house)
+    house.server.plan("rcpt", "550 5.1.1 nobody")
+    house.workers[0].run(100)
+    books.settle(house)
+    (failed,) = books.deliveries(house)
+    with house.town.database.write() as session:
+        actions.discard(session, failed.id, house.town.crm.principal)
+    house.wait(2 * 3600)
+    books.settle(house)
+    assert books.dead_letters(house) == []
