@@ -90,6 +90,8 @@ class Intake:
         }
         if decision.then is Then.park:
             headers["x-parked"] = int(delivery.headers.get("x-parked", 0)) + 1
+            # it waits for another copy, which is settled by whoever has that: it must not become a second dead letter
+            headers |= {} if job.came_before else {"x-twin": 1}
         await publish_until_confirmed(
             self._publisher,
             topology.wait_exchange(decision.wait.step),
@@ -129,7 +131,7 @@ def _job(command: SendCommand, delivery: Delivery, received_at: datetime) -> Job
         unknowns=int(headers.get("x-unknowns", 0)),
         first_seen=received_at if first_seen is None else datetime.fromtimestamp(int(first_seen), UTC),
         received_at=received_at,
-        came_before=delivery.redelivered or "x-parked" in headers,
+        came_before=delivery.redelivered or ("x-parked" in headers and "x-twin" not in headers),
     )
 
 

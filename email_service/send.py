@@ -41,7 +41,7 @@ class Job:
     unknowns: int  # how many attempts ended unknown
     first_seen: datetime
     received_at: datetime
-    came_before: bool  # redelivered, or parked by a worker: it may be the only copy of its command
+    came_before: bool  # it was in a worker's hands: it may be the only copy of its command
 
 
 class Then(StrEnum):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
 
 from local import chromium
 from local.errors import Unavailable
@@ -20,6 +21,8 @@ from local.rabbitmq import Node
 from shared import amqp_link
 from tests.support.databases import Template
 from tests.support.vhosts import Vhosts
+
+settings.register_profile("long")  # see tests/model/effort.py
 
 
 def _cannot_be_had(reason: Unavailable) -> NoReturn:

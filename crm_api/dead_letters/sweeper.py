@@ -3,7 +3,7 @@
 import logging
 from datetime import timedelta
 
-from sqlalchemy import delete
+from sqlalchemy import delete, or_
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
@@ -38,7 +38,7 @@ class DeadLetterSweeper:
             if not keys:
                 return 0
             removed = await remove_from_queue(self._urls, DEAD_QUEUE, keys)
-            await self._writer.do(lambda session: _forget(session, removed))
+            await self._writer.do(lambda session: _forget(session, keys, removed))
         except (LinkDown, SQLAlchemyError) as problem:
             log.info("dead letters wait: %s", problem)
             return 1
@@ -48,9 +48,11 @@ class DeadLetterSweeper:
 
 
 def _wanted(session: Session) -> set[str]:
-    session.execute(delete(DeadLetterRemoval).where(col(DeadLetterRemoval.created_at) < now() - GIVE_UP))
     return set(session.exec(select(DeadLetterRemoval.key)))
 
 
-def _forget(session: Session, keys: set[str]) -> None:
-    session.execute(delete(DeadLetterRemoval).where(col(DeadLetterRemoval.key).in_(keys)))
+def _forget(session: Session, keys: set[str], removed: set[str]) -> None:
+    """All that were looked for and are gone, or have been wanted for so long that they will not come."""
+    old = col(DeadLetterRemoval.created_at) < now() - GIVE_UP
+    wanted = col(DeadLetterRemoval.key)
+    session.execute(delete(DeadLetterRemoval).where(wanted.in_(keys), or_(wanted.in_(removed), old)))

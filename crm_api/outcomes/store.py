@@ -16,7 +16,7 @@ from crm_api.dead_letters.models import DeadLetterRemoval
 from crm_api.messages.counts import Move, count_moves
 from crm_api.messages.models import Attempt, Delivery, Suppression
 from crm_api.messages.states import OPEN, State, after_outcome
-from shared.contracts import AttemptStarted, Outcome, delivery_key
+from shared.contracts import AttemptStarted, Outcome, OutcomeKind, delivery_key
 
 log = logging.getLogger("outcomes")
 
@@ -48,6 +48,15 @@ class _Now:
     def is_dead_letter(self) -> bool:
         return self.state in (State.failed, State.unknown) and not self.tries_again
 
+    def has_overtaken(self, outcome: Outcome) -> bool:
+        """Whether this dead letter of its newest attempt is known to have been accepted after all."""
+        return (
+            self.state in (State.accepted, State.bounced)
+            and (self.generation, self.attempt) == (outcome.generation, outcome.attempt)
+            and outcome.kind is OutcomeKind.unknown
+            and outcome.next_at is None
+        )
+
 
 def apply(session: Session, outcomes: list[Outcome], at: datetime) -> None:
     """Records every attempt and moves the deliveries that the transition table lets move."""
@@ -60,11 +69,15 @@ def apply(session: Session, outcomes: list[Outcome], at: datetime) -> None:
         if delivery is None:
             log.warning("outcome of an unknown delivery %s is dropped", outcome.delivery)
             continue
-        attempts.setdefault((outcome.delivery, outcome.generation, outcome.attempt), _attempt(outcome))
+        name = outcome.delivery, outcome.generation, outcome.attempt
+        if name not in attempts or _knows_better(outcome, attempts[name]["kind"]):
+            attempts[name] = _attempt(outcome)
         new = after_outcome(
             delivery.state, delivery.generation, delivery.attempt, outcome.kind, outcome.generation, outcome.attempt
         )
         if new is None:
+            if delivery.has_overtaken(outcome):
+                _resolve(session, outcome)
             continue
         if delivery.is_dead_letter:
             _resolve(session, outcome)
@@ -126,6 +139,11 @@ def _load(session: Session, ids: set[UUID]) -> dict[UUID, _Now]:
         .with_for_update()
     )
     return {row.id: _Now(row[1], row[2], row[3], State(row[4]), row[5], row[6], row[7] is not None) for row in rows}
+
+
+def _knows_better(outcome: Outcome, kind: str) -> bool:
+    """As in _record: a worker that was thought dead has woken up."""
+    return kind == OutcomeKind.unknown and outcome.kind is OutcomeKind.accepted
 
 
 def _attempt(outcome: Outcome) -> dict[str, Any]:

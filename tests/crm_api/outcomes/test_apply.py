@@ -96,6 +96,25 @@ def test_unknown_that_turns_out_accepted_leaves_the_dead_letters(crm: Crm) -> No
     assert_sums(crm)
 
 
+def test_accepted_may_come_before_the_unknown_that_it_corrects(crm: Crm) -> None:
+    delivery = crm.delivery(crm.send().id)
+    apply(crm, outcome_of(delivery, reason="Taken."))
+    apply(crm, outcome_of(delivery, kind=OutcomeKind.unknown, reason="The worker ended."))
+    assert crm.delivery(delivery.message_id).state == "accepted"
+    with crm.database.read() as session:
+        assert session.get(DeadLetterRemoval, f"{delivery.id}.1") is not None
+
+
+def test_unknown_and_accepted_in_one_group_are_kept_as_accepted(crm: Crm) -> None:
+    delivery = crm.delivery(crm.send().id)
+    apply(crm, outcome_of(delivery, kind=OutcomeKind.unknown), outcome_of(delivery, reason="Taken."))
+    assert crm.delivery(delivery.message_id).state == "accepted"
+    with crm.database.read() as session:
+        attempt = session.get(Attempt, (delivery.id, 1, 1))
+        assert attempt is not None
+        assert (attempt.kind, attempt.reason) == ("accepted", "Taken.")
+
+
 def test_unknown_that_is_tried_again_is_in_no_dead_letter_queue(crm: Crm) -> None:
     delivery = crm.delivery(crm.send().id)
     apply(crm, outcome_of(delivery, kind=OutcomeKind.unknown, next_at=now()))
