@@ -47,7 +47,6 @@ from tests.support.people import add_user
 
 URL = "amqp://simulated"
 BULK_IN_BROKER = 4  # so that a mailing of two is bounded
-WAITING_SECONDS = 0.01  # what the product's own timers are exact to
 
 _TABLES = ("attempt", "delivery_entry", "dead_letter_removal", "suppression", "delivery", "message", "change")
 
