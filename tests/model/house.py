@@ -46,7 +46,6 @@ from tests.support.people import add_user
 
 URL = "amqp://simulated"
 BULK_IN_BROKER = 4  # so that a mailing of two is bounded
-WAITING_SECONDS = 0.01  # what the product's own timers are exact to
 
 _KEPT = {"crm_user"}  # who clicks
 

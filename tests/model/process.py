@@ -83,22 +83,21 @@ class Process:
 
     def run(self, steps: int, pick: int = 0) -> int:
         """Up to so many steps; pick: which line goes first. How many there were."""
-        done = 0
-        while done < steps and (choices := self._choices() or (self.loop.drain() or self._choices())):
+        for done in range(steps):
+            choices = self._choices()
+            if not choices:
+                self.loop.drain()
+                choices = self._choices()
+            if not choices:
+                return done
             choices[pick % len(choices)]()
             self.loop.drain()
-            done += 1
-        self.loop.drain()
-        return done
+        return steps
 
     def _choices(self) -> list[Step]:
         self.lines = {line: queue for line, queue in self.lines.items() if queue}
         lines: list[Step] = [lambda queue=queue: queue.popleft()() for queue in self.lines.values()]
         return lines + [channel.take for channel in self.channels if channel.can_take]
-
-    @property
-    def idle(self) -> bool:
-        return not any(self.lines.values()) and not any(channel.can_take for channel in self.channels)
 
     def flush(self, prefix: str, arrive: bool) -> None:
         """What had left on these lines still arrives, or is lost."""

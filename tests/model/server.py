@@ -119,4 +119,8 @@ class _Line(asyncio.Transport):
             self._do(CLOSE)
 
     def _back_there(self, happen: Callable[[], Any]) -> None:
-        self._process.lay(self._back, lambda: None if self._closing else self._process.loop.call_soon(happen) and None)
+        def arrive() -> None:
+            if not self._closing:
+                self._process.loop.call_soon(happen)
+
+        self._process.lay(self._back, arrive)
