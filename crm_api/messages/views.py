@@ -75,7 +75,8 @@ class DeliveryView:
 
     @property
     def can_cancel(self) -> bool:
-        return self.delivery.state == State.pending
+        # what the broker may have cannot be taken back
+        return self.delivery.state == State.pending and self.delivery.claimed_until is None
 
     @property
     def can_retry(self) -> bool:
