@@ -30,7 +30,8 @@ TRANSITIONS: dict[State, set[State]] = {
     State.queued: {*_OUTCOMES, State.pending},
     State.deferred: {*_OUTCOMES, State.pending},
     State.unknown: {*_OUTCOMES, State.pending, State.discarded},
-    State.failed: {State.pending, State.discarded},
+    # accepted: the broker gave a copy up, and another one that it had was sent after all
+    State.failed: {State.accepted, State.pending, State.discarded},
     State.suppressed: {State.pending},
     State.accepted: {State.bounced},
     State.cancelled: set(),
