@@ -156,10 +156,13 @@ def note_strangers(session: Session, strangers: Sequence[Found]) -> None:
     session.flush()
 
 
-def note(session: Session, kind: str, keys: Sequence[object], at: datetime) -> None:
+def note(
+    session: Session, kind: str, keys: Sequence[object], at: datetime, by: str = "", message_id: UUID | None = None
+) -> None:
+    """Writes down what was found of these, if it is any."""
     if keys:
         data: dict[str, object] = {"examples": [str(key) for key in keys[:EXAMPLES]]}
-        session.add(Finding(at=at, kind=kind, count=len(keys), data=data))
+        session.add(Finding(at=at, kind=kind, by=by, count=len(keys), message_id=message_id, data=data))
 
 
 def superfluous(result: Sorted, taken: list[Found]) -> Callable[[Found], bool]:

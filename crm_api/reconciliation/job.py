@@ -21,7 +21,7 @@ from crm_api.db import Database
 from crm_api.outbox.store import Letters, rows_of
 from crm_api.reconciliation import dead_letters, letters, sums
 from crm_api.reconciliation.figures import QUEUES, Figures, from_row, gather, newest, to_row
-from crm_api.reconciliation.models import Finding, Look, Turn
+from crm_api.reconciliation.models import ASKED, Finding, Look, Turn
 from crm_api.settings import CrmSettings
 from crm_api.writer import Writer
 from shared.amqp import Found, LinkDown, Publisher, depths, properties, walk_queue
@@ -32,7 +32,6 @@ from shared.topology import DEAD_LETTERS, DEAD_QUEUE
 
 log = logging.getLogger("reconciliation")
 
-ASKED = "reconcile"  # the topic by which a person asks
 LOOKS_KEPT = timedelta(days=1)
 FINDINGS_KEPT = timedelta(days=90)
 WALK_ANYWAY = timedelta(hours=1)

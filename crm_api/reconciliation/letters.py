@@ -31,7 +31,7 @@ from shared.topology import WAIT_JITTER, WAIT_SECONDS
 OVERRUN = timedelta(seconds=max(WAIT_SECONDS.values()) * 2 * WAIT_JITTER)
 REMEMBERED = timedelta(days=1)  # so much sooner than the ledger forgets a letter, nobody relies on it any more
 
-Lost = Row[tuple[UUID, UUID, UUID | None, str, int, int, datetime | None, datetime]]
+Lost = Row[tuple[UUID, UUID, UUID | None, str, int, int, datetime | None, str, datetime]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,7 @@ def lost(session: Session, lane: Lane, seen: Seen, most: int, message_id: UUID |
             col(Delivery.generation),
             col(Delivery.attempt),
             col(Delivery.queued_at),
+            col(Delivery.lane),
             func.coalesce(col(Delivery.next_at), col(Delivery.due_at)).label("since"),
         )
         .where(col(Delivery.id).in_(oldest))

@@ -10,6 +10,8 @@ from crm_api.db import UtcDateTime
 from shared.clock import now
 from shared.ids import new_id
 
+ASKED = "reconcile"  # the topic by which a person has everything compared now
+
 
 class Turn(SQLModel, table=True):
     """One row: of several dispatches, one compares at a time."""

@@ -97,7 +97,7 @@ async def comparing(crm: Crm, amqp_url: str | None = None, **settings: float) ->
             return made.depths
 
         reconciler._depths = depths  # type: ignore[method-assign]
-        reconciler._walk_is_due = lambda *_: False  # type: ignore[method-assign,assignment]
+        reconciler._walk_is_due = lambda *_: False  # type: ignore[method-assign]
     try:
         yield made
     finally:
