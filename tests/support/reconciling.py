@@ -1,7 +1,8 @@
 """Comparisons against a broker's figures that the test makes up, and against a real one."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,11 +11,12 @@ from uuid import UUID
 import pika
 
 from crm_api.changes import ChangeFeed
-from crm_api.messages.models import Delivery
+from crm_api.messages.models import Delivery, Message
 from crm_api.monitoring.models import Process
 from crm_api.outbox import store as outbox
 from crm_api.reconciliation.figures import QUEUES, Figures, from_row, newest
 from crm_api.reconciliation.job import Reconciler
+from crm_api.reconciliation.models import Turn
 from crm_api.writer import Writer
 from shared.amqp import Publisher
 from shared.clock import now
@@ -67,8 +69,6 @@ class Comparing:
             return from_row(look)
 
     def _forget_turn(self) -> None:
-        from crm_api.reconciliation.models import Turn
-
         with self.crm.database.write() as session:
             session.get_one(Turn, 1).taken_at = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 
@@ -109,3 +109,25 @@ def purge(url: str, queue: str) -> int:
     """What an operator does by mistake; how many messages are gone."""
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         return int(connection.channel().queue_purge(queue).method.message_count)
+
+
+def lost_letters(crm: Crm, count: int, ago: timedelta = MINUTE, **members: object) -> Message:
+    """A message whose letters the broker has lost, found by two comparisons."""
+    message = crm.send(*(f"r{number}@example.com" for number in range(count)), **members)
+    queue_all(crm)
+    move_back(crm, ago, *(row.id for row in crm.deliveries(message.id)))
+
+    async def compare() -> None:
+        async with comparing(crm) as made:
+            await made.look()
+            await made.look()
+
+    run_apart(compare())
+    return message
+
+
+def run_apart(work: Coroutine[None, None, None]) -> None:
+    """In a thread of its own: the caller may be inside a loop already."""
+    thread = threading.Thread(target=asyncio.run, args=(work,))
+    thread.start()
+    thread.join()
