@@ -94,7 +94,7 @@ def test_requeue_and_remove(visitor: Visitor, scenes: dict[str, str]) -> None:
         page.get_by_role("button", name="Requeue").click()
         expect(page.locator(".toast")).to_contain_text("requeued.")
         expect(page.get_by_role("button", name="Requeue")).to_have_count(0)
-        page.get_by_role("link", name="Remove…").first.click()
+        page.get_by_role("link", name="Remove…").last.click()
         page.get_by_role("button", name="Remove this dead letter").click()
         expect(page.locator(".toast")).to_contain_text("Removed.")
 
