@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlmodel import select
 
@@ -16,9 +17,16 @@ from shared.clock import now
 from shared.contracts import OutcomeKind
 from tests.support.crm import Crm
 from tests.support.outcomes import outcome_of
+from tests.support.people import KEY
 from tests.support.reconciling import comparing, lost_letters, queue_all
 
 REFRESH = {"HX-Request": "true", "HX-Request-Type": "partial"}
+
+
+@pytest.fixture
+def program(app: FastAPI) -> TestClient:
+    """A program with an API key, beside a browser that has started the application."""
+    return TestClient(app, headers={"Authorization": f"Bearer {KEY}"}, follow_redirects=False)
 
 
 def stranger(crm: Crm, key: str = "some-event") -> None:
@@ -35,11 +43,11 @@ def states(crm: Crm, message_id: Any) -> list[str]:
     return sorted(row.state for row in crm.deliveries(message_id))
 
 
-def test_before_the_first_comparison(browser: TestClient, api: TestClient) -> None:
+def test_before_the_first_comparison(browser: TestClient, program: TestClient) -> None:
     assert "Nothing has been compared yet." in browser.get("/reconciliation").text
-    answer = api.get("/api/v1/reconciliation").json()
+    answer = program.get("/api/v1/reconciliation").json()
     assert (answer["at"], answer["lanes"], answer["differences"]) == (None, [], 0)
-    assert api.post("/api/v1/reconciliation/requeue").json() == {"count": 0}
+    assert program.post("/api/v1/reconciliation/requeue").json() == {"count": 0}
 
 
 def test_all_is_well(browser: TestClient, crm: Crm) -> None:
@@ -56,13 +64,13 @@ def test_all_is_well(browser: TestClient, crm: Crm) -> None:
     assert part.lstrip().startswith('<div id="figures"')
 
 
-def test_a_button_requeues_what_is_missing(browser: TestClient, api: TestClient, crm: Crm) -> None:
+def test_a_button_requeues_what_is_missing(browser: TestClient, program: TestClient, crm: Crm) -> None:
     message = lost_letters(crm, 3)
     page = browser.get("/reconciliation").text
     assert "The broker has lost 3 letters." in page
     assert "Requeue 3 letters" in page
     assert "Differences <b>3</b>" in page
-    assert api.get("/api/v1/system").json()["differences"] == 3
+    assert program.get("/api/v1/system").json()["differences"] == 3
     answer = browser.post("/reconciliation/requeue")
     assert (answer.status_code, answer.headers["location"]) == (303, "/reconciliation")
     page = browser.get("/reconciliation").text
@@ -93,29 +101,31 @@ def test_finish_the_remainder_sends_nothing_again_that_was_accepted(browser: Tes
     assert states(crm, other.id) == ["queued"], "another message’s letters are not touched"
 
 
-def test_a_message_without_lost_letters_offers_nothing(browser: TestClient, api: TestClient, crm: Crm) -> None:
+def test_a_message_without_lost_letters_offers_nothing(browser: TestClient, program: TestClient, crm: Crm) -> None:
     lost_letters(crm, 2)
     message = crm.send()
     queue_all(crm)
     assert "Finish the remainder" not in browser.get(f"/messages/{message.id}").text
-    assert api.post(f"/api/v1/messages/{message.id}/finish").json() == {"count": 0}
-    assert api.post("/api/v1/messages/01a1fbb9-dc7f-7b58-8f5b-953c220da784/finish").status_code == 404
+    assert program.post(f"/api/v1/messages/{message.id}/finish").json() == {"count": 0}
+    assert program.post("/api/v1/messages/01a1fbb9-dc7f-7b58-8f5b-953c220da784/finish").status_code == 404
     assert states(crm, message.id) == ["queued"]
 
 
-def test_a_requeued_letter_cannot_be_cancelled(browser: TestClient, api: TestClient, crm: Crm) -> None:
+def test_a_requeued_letter_cannot_be_cancelled(browser: TestClient, program: TestClient, crm: Crm) -> None:
     message = lost_letters(crm, 1)
-    assert api.post(f"/api/v1/messages/{message.id}/finish").json() == {"count": 1}
-    assert api.post(f"/api/v1/messages/{message.id}/cancel").status_code == 409
+    assert program.post(f"/api/v1/messages/{message.id}/finish").json() == {"count": 1}
+    assert program.post(f"/api/v1/messages/{message.id}/cancel").status_code == 409
 
 
-def test_what_was_lost_too_long_ago_is_for_a_person_to_decide(browser: TestClient, api: TestClient, crm: Crm) -> None:
+def test_what_was_lost_too_long_ago_is_for_a_person_to_decide(
+    browser: TestClient, program: TestClient, crm: Crm
+) -> None:
     message = lost_letters(crm, 2, ago=timedelta(days=20))
     page = browser.get("/reconciliation").text
     assert "2 letters were lost too long ago" in page
     assert "Requeue" not in page
     assert "Finish the remainder" not in browser.get(f"/messages/{message.id}").text
-    assert api.post("/api/v1/reconciliation/requeue").json() == {"count": 0}
+    assert program.post("/api/v1/reconciliation/requeue").json() == {"count": 0}
     browser.post("/reconciliation/give-up")
     assert states(crm, message.id) == ["unknown", "unknown"]
     assert "Ida Holt stopped waiting for 2 letters" in browser.get("/reconciliation").text
@@ -124,7 +134,7 @@ def test_what_was_lost_too_long_ago_is_for_a_person_to_decide(browser: TestClien
     assert "Send again" in page
 
 
-def test_a_dead_letter_that_is_no_letters_can_be_removed(browser: TestClient, api: TestClient, crm: Crm) -> None:
+def test_a_dead_letter_that_is_no_letters_can_be_removed(browser: TestClient, program: TestClient, crm: Crm) -> None:
     stranger(crm)
     page = browser.get("/reconciliation").text
     assert "Dead letters that belong to no letter" in page
@@ -135,7 +145,7 @@ def test_a_dead_letter_that_is_no_letters_can_be_removed(browser: TestClient, ap
         assert session.exec(select(DeadLetterRemoval.key)).all() == ["some-event"]
     assert "Ida Holt removed 1 dead letter" in browser.get("/reconciliation").text
     assert browser.get("/reconciliation/strangers/remove?key=some-event").status_code == 404
-    answer = api.post("/api/v1/reconciliation/strangers/remove", json={"keys": ["some-event"]})
+    answer = program.post("/api/v1/reconciliation/strangers/remove", json={"keys": ["some-event"]})
     assert answer.status_code == 409
 
 
