@@ -74,6 +74,8 @@ class Reconciler:
                     await self.compare(asked)
                 except (SQLAlchemyError, LinkDown) as problem:
                     log.warning("the comparison waits: %s", problem)
+                except Exception:  # a defect here must not stop the letters
+                    log.exception("the comparison failed")
 
     def _note(self, topics: set[str]) -> None:
         for topic in topics:
