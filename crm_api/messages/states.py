@@ -26,7 +26,7 @@ _OUTCOMES = {State.accepted, State.deferred, State.failed, State.unknown}
 TRANSITIONS: dict[State, set[State]] = {
     # an outcome may overtake the relay's own mark, so pending knows them, too
     State.pending: {State.queued, State.suppressed, State.cancelled, *_OUTCOMES},
-    # back to pending: the broker has lost it, and the relay publishes it again (decision 7)
+    # back to pending: the broker has lost it, and the relay publishes it again (decision 8)
     State.queued: {*_OUTCOMES, State.pending},
     State.deferred: {*_OUTCOMES, State.pending},
     State.unknown: {*_OUTCOMES, State.pending, State.discarded},
