@@ -4,7 +4,7 @@ from markupsafe import Markup
 
 from crm_api.reconciliation.models import Finding
 from crm_api.reconciliation.service import State
-from crm_api.web.words import STATE_WORDS, listed, plural, said
+from crm_api.web.words import STATE_WORDS, plural, said
 
 # kind → icon
 ICONS = {
@@ -47,21 +47,21 @@ def title(finding: Finding) -> str:
 def detail(finding: Finding) -> str:
     match finding.kind:
         case "requeued":
-            return "The broker had lost them. What had been sent already is not sent again."
+            return "Lost by the broker. What had been sent already is not sent again."
         case "asked":
-            return "They lay in the dead letters without an outcome."
+            return "Found among the dead letters without an outcome."
         case "lost":
-            return "It was too long ago to know whether they were sent. Their outcome is unknown."
+            return "Too long ago to know whether anything was sent: the outcome is unknown."
         case "failed":
-            return "They wait for a person now, with the broker’s reason."
+            return "A person decides now. The broker’s reason stands on the letter’s page."
         case "removed":
             return "Copies, or letters that had come to another end."
         case "put_back":
-            return "They had failed, and the queue had lost them."
+            return "For failed letters that the dead-letter queue had lost."
         case "strangers_removed":
-            return "They belonged to no letter."
+            return "Of no letter of ours."
         case "sums":
-            return f"{listed(_figures(finding))}."
+            return f"{'; '.join(_figures(finding))}."
         case _:
             return "That cannot be set right by itself. Compare it with a backup."
 
@@ -70,7 +70,7 @@ def _figures(finding: Finding) -> list[str]:
     figures = finding.data.get("figures")
     if not isinstance(figures, dict):
         return ["They were not what its letters said"]
-    return [f"{STATE_WORDS.get(state, state)} {was:,} is {now:,}" for state, (was, now) in figures.items()]
+    return [f"{STATE_WORDS.get(state, state)} was {was:,} and is {now:,}" for state, (was, now) in figures.items()]
 
 
 def lede(state: State) -> Markup:
