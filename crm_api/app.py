@@ -17,6 +17,8 @@ from crm_api.messages.fast_lane import FastLane
 from crm_api.messages.intake import Intake
 from crm_api.messages.pages import router as messages_pages
 from crm_api.monitoring.api import router as monitoring_router
+from crm_api.reconciliation.api import router as reconciliation_api
+from crm_api.reconciliation.pages import router as reconciliation_pages
 from crm_api.sandbox.api import router as sandbox_api
 from crm_api.sandbox.pages import router as sandbox_pages
 from crm_api.sandbox.store import SANDBOX_FILE, SandboxStore
@@ -71,6 +73,8 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.include_router(customers_pages)
     app.include_router(messages_pages)
     app.include_router(monitoring_router)
+    app.include_router(reconciliation_api)
+    app.include_router(reconciliation_pages)
     app.include_router(sandbox_api)
     app.include_router(sandbox_pages)
     app.include_router(reference_router)

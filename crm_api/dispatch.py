@@ -13,6 +13,7 @@ from crm_api.messages.filing import Filing
 from crm_api.monitoring.heartbeats import Heartbeats
 from crm_api.outbox.relay import Relay
 from crm_api.outcomes.listener import OutcomeListener
+from crm_api.reconciliation.job import Reconciler
 from crm_api.settings import CrmSettings
 from crm_api.writer import Writer
 from shared.amqp import Consumer, Delivery, Publisher
@@ -51,7 +52,9 @@ async def run(settings: CrmSettings) -> None:
     )
     bound = {Lane.bulk: settings.bulk_in_broker}
     relays = [Relay(lane, writer, publisher, feed, bound.get(lane)) for lane in Lane]
-    sweeper = DeadLetterSweeper(writer, feed, settings.amqp_urls)
+    walking = asyncio.Lock()
+    sweeper = DeadLetterSweeper(writer, feed, settings.amqp_urls, walking)
+    reconciler = Reconciler(settings, database, writer, publisher, feed, walking)
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -64,6 +67,7 @@ async def run(settings: CrmSettings) -> None:
     helping = [
         asyncio.create_task(heartbeats.run(), name="heartbeats"),
         asyncio.create_task(sweeper.run(), name="dead letters"),
+        asyncio.create_task(reconciler.run(), name="reconciliation"),
         asyncio.create_task(_sweep(writer), name="sweep"),
         asyncio.create_task(Filing(writer).run(), name="filing"),
     ]

@@ -8,7 +8,8 @@ from crm_api.customers import models as customers
 from crm_api.dead_letters import models as dead_letters
 from crm_api.messages import models as messages
 from crm_api.monitoring import models as monitoring
+from crm_api.reconciliation import models as reconciliation
 
 metadata = SQLModel.metadata
 
-__all__ = ["Change", "auth", "customers", "dead_letters", "messages", "metadata", "monitoring"]
+__all__ = ["Change", "auth", "customers", "dead_letters", "messages", "metadata", "monitoring", "reconciliation"]

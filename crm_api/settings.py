@@ -29,6 +29,10 @@ class CrmSettings(PosthasteSettings):
     max_attachments_bytes: int = Field(20 * MEGABYTE, description="all attachments of one message")
     max_recipients: int = Field(1000, description="recipients of one message written by hand or over the API")
     bulk_in_broker: int = Field(2000, description="how many bulk deliveries lie in the broker at once")
+    reconcile_seconds: float = Field(60, gt=0, description="how often database, broker and dead letters are compared")
+    requeue_minutes: float = Field(
+        15, gt=0, description="minutes after which a letter that the broker lost is requeued by itself"
+    )
     console_url: str | None = Field(None, description="RabbitMQ's management console, linked from the pages")
 
     @property

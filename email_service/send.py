@@ -219,9 +219,11 @@ class Sender:
             return await self._begun_before(row, job, token)
         if row.attempt < job.attempt and not row.final:
             return None
-        if row.attempt > job.attempt and not row.final:
-            return Decision(Then.ack)  # a late copy of an attempt whose successor is on its way
         outcome = None if row.outcome is None else _decoder.decode(row.outcome)
+        if row.attempt > job.attempt and not row.final:
+            # a late copy of an attempt whose successor is on its way; or the CRM, which asks with a new copy, has not
+            # heard of all attempts: then it learns of the newest
+            return Decision(Then.ack, outcome)
         if outcome is not None and outcome.kind is OutcomeKind.accepted:
             return Decision(Then.ack, outcome)
         if not job.came_before:

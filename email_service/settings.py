@@ -68,7 +68,6 @@ class MailRoomSettings(PosthasteSettings):
         description="what was started and what came of it: sqlite:///<file> or postgresql://…; "
         "default: <data dir>/ledger.sqlite",
     )
-    ledger_days: int = Field(14, ge=3, description="days after which the ledger forgets a finished delivery")
     workers: int = Field(2, ge=1, le=64, description="worker processes of this mail room")
     connections: int = Field(10, ge=1, le=500, description="SMTP connections of each worker")
     room: str = Field("", description="name of this mail room; default: the host name")

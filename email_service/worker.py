@@ -114,6 +114,7 @@ class Worker:
             unknown=counts[OutcomeKind.unknown],
             route_state=self._watch.state,
             stopping=self._stopping,
+            held=self.intake.consumer.held,
         )
 
 

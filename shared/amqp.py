@@ -18,7 +18,7 @@ import pika
 from pika import BasicProperties
 from pika.exceptions import AMQPError
 
-from shared.amqp_consumer import Consumer, Delivery, remove_from_queue
+from shared.amqp_consumer import Consumer, Delivery
 from shared.amqp_link import (
     AmqpProblem,
     Channel,
@@ -30,17 +30,21 @@ from shared.amqp_link import (
     declare_topology,
     first_of,
 )
+from shared.amqp_walk import Found, depths, remove_from_queue, walk_queue
 
 __all__ = [
     "AmqpProblem",
     "Consumer",
     "Delivery",
+    "Found",
     "LinkDown",
     "Nacked",
     "Publisher",
     "Unroutable",
+    "depths",
     "properties",
     "remove_from_queue",
+    "walk_queue",
 ]
 
 log = logging.getLogger("amqp")

@@ -4,16 +4,15 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from pika import BasicProperties
-from pika.exceptions import ChannelClosedByClient
 
 from shared import topology
 from shared.amqp_link import (
     CLOSE_SECONDS,
-    FAILURES,
     Channel,
     Connection,
     Link,
@@ -21,7 +20,6 @@ from shared.amqp_link import (
     declare_topology,
     first_of,
     give,
-    parse,
 )
 
 log = logging.getLogger("amqp")
@@ -30,7 +28,6 @@ TROUBLE_PAUSE_SECONDS = 1  # between a callback that failed and the return of it
 # With 32 acks under way a channel keeps further ones of a quorum queue to itself until the queue has answered, and
 # loses them if it is closed at once: what was finished would be delivered again, for the ledger to recognise.
 ACKS_TRAVEL_SECONDS = 0.2
-IDLE_SECONDS = 2  # no further message came: the queue has no more to give
 
 
 class Delivery:
@@ -117,6 +114,11 @@ class Consumer:
         """Deliveries whose callback has not returned."""
         return len(self._tasks)
 
+    @property
+    def held(self) -> dict[str, int]:
+        """The same by queue; only queues of which there are some."""
+        return dict(Counter(task.get_name() for task in self._tasks))
+
     async def stop_consuming(self) -> None:
         """No new delivery reaches the callback; those under way go on and can still be acked."""
         self._wanted.clear()
@@ -196,7 +198,7 @@ class Consumer:
             if self._unwanted.is_set():
                 delivery.nack(requeue=True)
                 return
-            task = asyncio.create_task(self._handle(delivery))
+            task = asyncio.create_task(self._handle(delivery), name=queue)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -228,57 +230,3 @@ class Consumer:
             delivery.nack(requeue=True)
         finally:
             self._settled_at = time.monotonic()
-
-
-async def remove_from_queue(urls: list[str], queue: str, keys: set[str]) -> set[str]:
-    """Takes the messages with these message_ids out of a queue and returns the ids that were there.
-
-    Takes as many messages as the queue held at the start, acks the wanted ones, returns the rest.
-    Raises LinkDown.
-    """
-    problem: Exception = LinkDown("no URL")
-    for url in urls:
-        try:
-            connection = await Connection.open(parse(url, "remove from queue"))
-            break
-        except FAILURES as failure:
-            problem = failure
-    else:
-        raise LinkDown(str(problem)) from problem
-    try:
-        return await _remove(connection, queue, keys)
-    finally:
-        await connection.close()
-
-
-async def _remove(connection: Connection, queue: str, keys: set[str]) -> set[str]:
-    channel = await Channel.open(connection)
-    declared = await channel.do("queue_declare", queue=queue, passive=True)
-    left: int = declared.method.message_count
-    if not left:
-        return set()
-    found: set[str] = set()
-    arrived: asyncio.Queue[tuple[int, str]] = asyncio.Queue()
-    await channel.do("basic_qos", prefetch_count=0)  # no limit: the count is 16 bits, the queue may be longer
-    await channel.do(
-        "basic_consume",
-        queue=queue,
-        on_message_callback=lambda _raw, method, properties, _body: arrived.put_nowait(
-            (method.delivery_tag, properties.message_id)
-        ),
-    )
-    while left:
-        try:
-            tag, message_id = await asyncio.wait_for(arrived.get(), IDLE_SECONDS)
-        except TimeoutError:  # somebody else has taken some meanwhile
-            break
-        left -= 1
-        if message_id in keys:
-            if channel.closed.done():
-                break
-            channel.raw.basic_ack(tag)
-            found.add(message_id)
-    await channel.close()  # returns what was not acked, and says that the acks have arrived
-    if not channel.closed.done() or not isinstance(channel.closed.result(), ChannelClosedByClient):
-        raise LinkDown("the link was lost before the queue had given the messages away")
-    return found

@@ -138,6 +138,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
     unknown: int
     route_state: str = "open"  # open, or paused with a reason after a colon
     stopping: bool = False
+    held: dict[str, int] = {}  # lane queue → deliveries in hand; they add up to in_flight
 
 
 Contract = SendCommand | OutcomeBatch | AttemptStarted | Heartbeat

@@ -46,6 +46,8 @@ class PosthasteSettings(BaseSettings):
     log_format: Literal["text", "json"] = Field("text", description="one line per event, for people or machines")
     sandbox_smtp_port: int = Field(1025, description="port of the sandbox inbox's SMTP server, on 127.0.0.1")
 
+    ledger_days: int = Field(14, ge=3, description="days after which the ledger forgets a finished delivery")
+
     @property
     def files_dir(self) -> Path:
         """Attachments, by their hash; the same folder for web, dispatch and every mail room."""

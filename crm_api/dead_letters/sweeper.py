@@ -1,5 +1,6 @@
 """Takes out of mail.dead.v1 what a person has resolved, so that the queue and the pages show the same number."""
 
+import asyncio
 import logging
 from datetime import timedelta
 
@@ -22,8 +23,10 @@ GIVE_UP = timedelta(hours=1)  # it was never there
 
 
 class DeadLetterSweeper:
-    def __init__(self, writer: Writer, feed: ChangeFeed, urls: list[str]) -> None:
-        self._writer, self._feed, self._urls = writer, feed, urls
+    """walking: held while somebody looks through the queue, for whom nobody else can then count it."""
+
+    def __init__(self, writer: Writer, feed: ChangeFeed, urls: list[str], walking: asyncio.Lock) -> None:
+        self._writer, self._feed, self._urls, self._walking = writer, feed, urls, walking
 
     async def run(self) -> None:
         with self._feed.subscribe() as changes:
@@ -37,8 +40,9 @@ class DeadLetterSweeper:
             keys = await self._writer.do(_wanted)
             if not keys:
                 return 0
-            removed = await remove_from_queue(self._urls, DEAD_QUEUE, keys)
-            await self._writer.do(lambda session: _forget(session, keys, removed))
+            async with self._walking:
+                removed = await remove_from_queue(self._urls, DEAD_QUEUE, keys)
+                await self._writer.do(lambda session: _forget(session, keys, removed))
         except (LinkDown, SQLAlchemyError) as problem:
             log.info("dead letters wait: %s", problem)
             return 1

@@ -48,6 +48,11 @@ def count_moves(session: Session, moves: Iterable[Move], at: datetime) -> None:
         delta = deltas.setdefault(message, Counter())
         delta[old] -= 1
         delta[new] += 1
+    add_to_counts(session, deltas, at)
+
+
+def add_to_counts(session: Session, deltas: dict[UUID, Counter[str]], at: datetime) -> None:
+    """Message → state → by how much its figure changes."""
     if not deltas:
         return
     session.connection().execute(

@@ -186,7 +186,8 @@ class Attempt(SQLModel, table=True):
 
 
 class DeliveryEntry(SQLModel, table=True):
-    """What a person did with a delivery: cancelled, retried, discarded."""
+    """What a person did with a delivery: cancelled, retried, discarded; or reconciliation: requeued, asked about,
+    given_up, lost."""
 
     __tablename__ = "delivery_entry"
     __table_args__ = (Index("ix_delivery_entry_line", "delivery_id", "id"),)

@@ -13,6 +13,7 @@ from crm_api.errors import Invalid, NotFound
 from crm_api.messages import actions, sayings, service
 from crm_api.messages.composer_pages import router as composer_router
 from crm_api.messages.views import VIEWS, Fix, foreign_html, list_rows, message_view, tabs
+from crm_api.reconciliation.service import missing_of
 from crm_api.web.security import MAIL_POLICY
 from crm_api.web.templates import render
 from crm_api.web.toasts import Toast, redirect
@@ -81,7 +82,8 @@ def _message_page(
     state = view if view in VIEWS and view != "all" else None
     with database.read() as session:
         found = service.get(session, message_id)
-        shown = message_view(session, found, state=state, cursor=cursor, opened=opened, fix=fix)
+        missing = missing_of(session, request.app.state.settings, found)
+        shown = message_view(session, found, state=state, cursor=cursor, opened=opened, fix=fix, missing=missing)
     here = f"/messages/{message_id}"
     query = {"view": state or "", "cursor": cursor or ""}
     return render(

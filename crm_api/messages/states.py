@@ -26,10 +26,12 @@ _OUTCOMES = {State.accepted, State.deferred, State.failed, State.unknown}
 TRANSITIONS: dict[State, set[State]] = {
     # an outcome may overtake the relay's own mark, so pending knows them, too
     State.pending: {State.queued, State.suppressed, State.cancelled, *_OUTCOMES},
-    State.queued: _OUTCOMES,
-    State.deferred: _OUTCOMES,
+    # back to pending: the broker has lost it, and the relay publishes it again (decision 8)
+    State.queued: {*_OUTCOMES, State.pending},
+    State.deferred: {*_OUTCOMES, State.pending},
     State.unknown: {*_OUTCOMES, State.pending, State.discarded},
-    State.failed: {State.pending, State.discarded},
+    # accepted: the broker gave a copy up, and another one that it had was sent after all
+    State.failed: {State.accepted, State.pending, State.discarded},
     State.suppressed: {State.pending},
     State.accepted: {State.bounced},
     State.cancelled: set(),
@@ -39,7 +41,8 @@ TRANSITIONS: dict[State, set[State]] = {
 
 OPEN = (State.pending, State.queued, State.deferred)  # the machine is still at it
 NEEDS_PERSON = (State.failed, State.unknown, State.bounced)
-RETRYABLE = tuple(state for state in State if state != State.pending and State.pending in TRANSITIONS[state])
+RETRYABLE = (State.unknown, State.failed, State.suppressed, State.bounced)  # by a person, as a new generation
+REQUEUEABLE = (State.queued, State.deferred, State.unknown)  # as the same one; unknown only while it tries again
 DISCARDABLE = tuple(state for state in State if State.discarded in TRANSITIONS[state])
 
 # the state of a message with several deliveries is the first of these that one of them has

@@ -74,13 +74,17 @@ def steps(session: Session, delivery: Delivery, message: Message) -> list[Step]:
     found = _beginning(delivery, message)
     for generation in range(1, delivery.generation + 1):
         here = [entry for entry in entries if entry.generation == generation]
-        queued_at = next((_moment(entry.data.get("queued_at")) for entry in here if entry.kind == "retried"), None)
-        sent = _confirmed(delivery, delivery.queued_at if generation == delivery.generation else queued_at)
+        # the column holds the last time only: who took it back to the beginning wrote the earlier ones down
+        confirmed = [_moment(entry.data.get("queued_at")) for entry in here]
+        if generation == delivery.generation:
+            confirmed.append(delivery.queued_at)
+        sent = [step for at in confirmed for step in _confirmed(delivery, at)]
         for attempt in attempts:
             if attempt.generation == generation:
                 sent += _try(attempt, newest=attempt is attempts[-1])
+        sent += [_found(entry) for entry in here if entry.kind in _FOUND]
         found += sorted(sent, key=lambda step: step.at)
-        found += map(_by_person, here)
+        found += [_by_person(entry) for entry in here if entry.kind in _BY_PERSON]
     return found + _ahead(delivery, message)
 
 
@@ -133,6 +137,20 @@ def _by_person(entry: DeliveryEntry) -> Step:
     if entry.kind == "retried" and entry.text:
         detail = f"To {entry.text}, no longer to {entry.data.get('address')}."
     return Step(entry.at, entry.kind, title.format(by=entry.by), detail, state)
+
+
+# what reconciliation found, and did about it: kind → by itself, by a person, state
+_FOUND = {
+    "requeued": ("Queued again by itself", "{by} queued it again", State.pending),
+    "asked": ("The mail room is asked again", "{by} had the mail room asked again", State.pending),
+    "given_up": ("Given up", "{by} gave it up", State.failed),
+    "lost": ("Lost sight of", "{by} stopped waiting for it", State.unknown),
+}
+
+
+def _found(entry: DeliveryEntry) -> Step:
+    by_itself, by_person, state = _FOUND[entry.kind]
+    return Step(entry.at, entry.kind, by_person.format(by=entry.by) if entry.by else by_itself, entry.text, state)
 
 
 _RESULT = {

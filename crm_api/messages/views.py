@@ -75,7 +75,8 @@ class DeliveryView:
 
     @property
     def can_cancel(self) -> bool:
-        return self.delivery.state == State.pending
+        # what the broker may have cannot be taken back
+        return self.delivery.state == State.pending and self.delivery.claimed_until is None
 
     @property
     def can_retry(self) -> bool:
@@ -97,6 +98,7 @@ class MessageView:
     letter: "LetterView"
     tabs: list[Tab]
     state: str | None
+    missing: int  # letters that the broker has lost
 
     @property
     def many(self) -> bool:
@@ -158,6 +160,7 @@ def message_view(
     cursor: str | None = None,
     opened: UUID | None = None,
     fix: Fix | None = None,
+    missing: int = 0,
 ) -> MessageView:
     states = ",".join(VIEWS[state][1]) if state in VIEWS else None
     rows, following = service.deliveries(session, message.id, state=states or None, cursor=cursor, limit=PAGE)
@@ -175,6 +178,7 @@ def message_view(
         letter=letter_view(session, message, chosen),
         tabs=_delivery_tabs(message, state or "all") if many else [],
         state=state,
+        missing=missing,
     )
 
 

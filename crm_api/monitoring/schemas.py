@@ -18,6 +18,7 @@ class SystemState:
     mail_room_of: int
     waiting: int
     failed: int
+    differences: int
     console_url: str | None
 
 
@@ -32,6 +33,7 @@ class SystemOut(BaseModel):
                 "mail_room_of": 2,
                 "waiting": 12,
                 "failed": 1,
+                "differences": 0,
                 "console_url": "http://127.0.0.1:15672/",
             }
         },
@@ -43,6 +45,7 @@ class SystemOut(BaseModel):
     mail_room_of: int = Field(description="workers that there should be")
     waiting: int = Field(description="deliveries pending, queued or deferred")
     failed: int = Field(description="deliveries failed, unknown or bounced: a person is needed")
+    differences: int = Field(description="what does not agree between database, broker and dead letters")
     console_url: str | None = Field(None, description="RabbitMQ's management console")
 
 

@@ -9,6 +9,7 @@ from crm_api.messages.models import WATCHED
 from crm_api.messages.states import NEEDS_PERSON, OPEN
 from crm_api.monitoring.models import Process
 from crm_api.monitoring.schemas import Broker, SystemState
+from crm_api.reconciliation.models import Look
 from crm_api.remembered import Remembered
 from shared.clock import now
 
@@ -37,6 +38,7 @@ def system_state(session: Session, console_url: str | None = None) -> SystemStat
         mail_room_of=max(sum(rooms.values()), len(workers)),
         waiting=waiting,
         failed=failed,
+        differences=session.exec(select(Look.differences).order_by(col(Look.at).desc()).limit(1)).first() or 0,
         console_url=console_url,
     )
 

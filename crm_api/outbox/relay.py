@@ -114,14 +114,18 @@ class Relay:
         return claimed
 
     def _command(self, row: Claimed) -> tuple[bytes, BasicProperties]:
-        command = self._letters.command(row, self.lane)
-        return encode(command), properties(
-            SendCommand.TYPE,
-            command.key,
-            x_attempt=1,
-            x_first_seen=int(time.time()),
-            # W3C Trace Context: one trace a message, one span a delivery
-            traceparent=f"00-{command.message.hex}-{command.delivery.hex[16:]}-01",
+        command, before = self._letters.command(row, self.lane), self._letters.before(row)
+        return (
+            encode(command),
+            properties(
+                SendCommand.TYPE,
+                command.key,
+                x_attempt=row.attempt + 1,  # more than 1 for what the broker had lost
+                x_first_seen=int(before.first_seen.timestamp() if before else time.time()),
+                x_unknowns=before.unknowns if before else None,
+                # W3C Trace Context: one trace a message, one span a delivery
+                traceparent=f"00-{command.message.hex}-{command.delivery.hex[16:]}-01",
+            ),
         )
 
     async def _until_due(self) -> float:

@@ -5,6 +5,7 @@ how sure we are: empty, the broker does not have it; set, it has or may have it.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from sqlalchemy.engine import Row
 from sqlmodel import Session, col
 
 from crm_api.messages.counts import count_moves
-from crm_api.messages.models import WATCHED, Delivery, Message, MessageAttachment
+from crm_api.messages.models import WATCHED, Attempt, Delivery, Message, MessageAttachment
 from crm_api.messages.states import State
 from shared.addresses import domain_of
 from shared.contracts import Attachment, Mailbox, SendCommand
@@ -24,7 +25,26 @@ LEASE = timedelta(seconds=60)  # a relay that died lets go of its claims after t
 # written out, not bound: neither database uses a partial index for a parameter
 _PENDING: ColumnElement[bool] = text("delivery.state = 'pending'")  # type: ignore[assignment]
 
-Claimed = Row[tuple[UUID, UUID, str, str, dict[str, str], int, datetime, datetime]]
+_COLUMNS = (
+    col(Delivery.id),
+    col(Delivery.message_id),
+    col(Delivery.address),
+    col(Delivery.name),
+    col(Delivery.fields),
+    col(Delivery.generation),
+    col(Delivery.created_at),
+    col(Delivery.expires_at),
+    col(Delivery.attempt),
+)
+Claimed = Row[tuple[UUID, UUID, str, str, dict[str, str], int, datetime, datetime, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What was tried already of a letter that is published again: the mail room's policy goes on from there."""
+
+    first_seen: datetime
+    unknowns: int
 
 
 def claim(session: Session, lane: Lane, at: datetime, limit: int) -> list[Claimed]:
@@ -45,19 +65,16 @@ def claim(session: Session, lane: Lane, at: datetime, limit: int) -> list[Claime
         update(Delivery)
         .where(col(Delivery.id).in_(due))
         .values(claimed_until=at + LEASE)
-        .returning(
-            col(Delivery.id),
-            col(Delivery.message_id),
-            col(Delivery.address),
-            col(Delivery.name),
-            col(Delivery.fields),
-            col(Delivery.generation),
-            col(Delivery.created_at),
-            col(Delivery.expires_at),
-        )
+        .returning(*_COLUMNS)
         .execution_options(synchronize_session=False)
     )
     return sorted(claimed, key=lambda row: row.id)
+
+
+def rows_of(session: Session, ids: list[UUID]) -> list[tuple[Lane, Claimed]]:
+    """Deliveries as `claim` returns them, without claiming any; in the order of their ids."""
+    rows = select(col(Delivery.lane)).add_columns(*_COLUMNS).where(col(Delivery.id).in_(ids)).order_by(col(Delivery.id))
+    return [(Lane(row.lane), row) for row in session.execute(rows)]
 
 
 def in_broker(session: Session, lane: Lane) -> int:
@@ -113,6 +130,20 @@ def release(session: Session, claimed: list[Claimed], certain: bool, at: datetim
     )
 
 
+def tried_before(session: Session, ids: list[UUID]) -> dict[UUID, Before]:
+    rows = session.execute(
+        select(
+            col(Attempt.delivery_id),
+            func.min(col(Attempt.received_at)),
+            func.sum(case((col(Attempt.kind) == State.unknown, 1), else_=0)),
+        )
+        .join(Delivery, (col(Delivery.id) == Attempt.delivery_id) & (col(Delivery.generation) == Attempt.generation))
+        .where(col(Attempt.delivery_id).in_(ids))
+        .group_by(col(Attempt.delivery_id))
+    )
+    return {row[0]: Before(row[1], int(row[2])) for row in rows}
+
+
 class Letters:
     """What the deliveries of one message have in common, kept for the messages that are going out now."""
 
@@ -120,8 +151,11 @@ class Letters:
 
     def __init__(self) -> None:
         self._known: dict[UUID, tuple[Message, tuple[Attachment, ...]]] = {}
+        self._before: dict[UUID, Before] = {}
 
     def load(self, session: Session, claimed: list[Claimed]) -> None:
+        tried = [row.id for row in claimed if row.attempt]
+        self._before = tried_before(session, tried) if tried else {}
         missing = {row.message_id for row in claimed} - self._known.keys()
         if not missing:
             return
@@ -136,6 +170,10 @@ class Letters:
         for message in session.execute(select(Message).where(col(Message.id).in_(missing))).scalars():
             session.expunge(message)
             self._known[message.id] = message, tuple(files.get(message.id, ()))
+
+    def before(self, row: Claimed) -> Before | None:
+        """None if nothing of this generation has been tried."""
+        return self._before.get(row.id)
 
     def command(self, row: Claimed, lane: Lane) -> SendCommand:
         message, attachments = self._known[row.message_id]

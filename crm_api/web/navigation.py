@@ -17,7 +17,10 @@ WORK = (
     Entry("customers", "/customers", "Customers", "i-customers"),
     Entry("messages", "/messages", "Messages", "i-messages"),
 )
-OPERATIONS = (Entry("sandbox", "/sandbox", "Sandbox inbox", "i-sandbox"),)
+OPERATIONS = (
+    Entry("reconciliation", "/reconciliation", "Reconciliation", "i-balance"),
+    Entry("sandbox", "/sandbox", "Sandbox inbox", "i-sandbox"),
+)
 
 
 @cache

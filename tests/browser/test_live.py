@@ -4,6 +4,7 @@ from playwright.sync_api import Page, expect
 
 from tests.support.crm import Crm
 from tests.support.pages import Visitor
+from tests.support.reconciling import lost_letters
 from tests.support.scenes import heartbeats, settle
 from tests.support.stack import Stack
 
@@ -100,3 +101,18 @@ def test_a_tab_that_is_not_seen_holds_no_connection(visitor: Visitor, crm: Crm) 
                 expect(page.locator("html[data-live]")).to_have_count(0)
                 message = crm.send("ada@example.com", subject="While nobody looked")
         expect(page.locator(f"#row-{message.id}")).to_be_visible()
+
+
+def test_a_comparison(newcomer: Visitor, new_crm: Crm) -> None:
+    """What is lost appears by itself, in the header, too, and is gone when it has been requeued."""
+    with newcomer.page("/reconciliation") as page:
+        connected(page)
+        expect(page.locator(".lede")).to_contain_text("Nothing has been compared yet.")
+        message = lost_letters(new_crm, 3, subject="Lost")
+        expect(page.locator(".lede")).to_contain_text("The broker has lost 3 letters.")
+        expect(page.locator("#truth")).to_contain_text("Differences 3")
+        page.get_by_role("button", name="Requeue 3 letters").click()
+        expect(page.locator(".lede")).to_contain_text("Everything adds up.")
+        expect(page.locator("#truth")).not_to_contain_text("Differences")
+        page.goto(f"/messages/{message.id}")
+        expect(page.locator(".line").first).to_contain_text("Ida Holt queued it again")

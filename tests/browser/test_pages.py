@@ -38,6 +38,9 @@ SCENES = [
     "contact, new",
     "contact",
     "discard",
+    "reconciliation",
+    "lost",
+    "stranger",
 ]
 PATHS = [
     "/messages",
@@ -106,7 +109,7 @@ def test_sign_in(stranger: Visitor) -> None:
         assert look(page) == {}
 
 
-@pytest.mark.parametrize("path", ["/messages", "/sandbox", "/customers", "/search?q=ida"])
+@pytest.mark.parametrize("path", ["/messages", "/sandbox", "/customers", "/search?q=ida", "/reconciliation"])
 def test_empty(newcomer: Visitor, path: str) -> None:
     """An empty page says what to do next: there is a link that does it."""
     with newcomer.page(path) as page:

@@ -84,6 +84,21 @@ def test_retry_and_discard(visitor: Visitor, crm: Crm) -> None:
         expect(page.locator(f"#delivery-{bob.id} .mark.chip")).to_have_text("Discarded")
 
 
+def test_requeue_and_remove(visitor: Visitor, scenes: dict[str, str]) -> None:
+    with visitor.page(scenes["lost"], javascript=False) as page:
+        page.get_by_role("button", name="Finish the remainder").click()
+        expect(page.locator(".toast")).to_contain_text("12 letters requeued.")
+        expect(page.get_by_role("button", name="Finish the remainder")).to_have_count(0)
+        page.goto("/reconciliation")
+        expect(page.locator("#figures")).to_contain_text("Ida Holt requeued 12 letters")
+        page.get_by_role("button", name="Requeue").click()
+        expect(page.locator(".toast")).to_contain_text("requeued.")
+        expect(page.get_by_role("button", name="Requeue")).to_have_count(0)
+        page.get_by_role("link", name="Remove…").last.click()
+        page.get_by_role("button", name="Remove this dead letter").click()
+        expect(page.locator(".toast")).to_contain_text("Removed.")
+
+
 def test_appearance_and_sign_out(stranger: Visitor) -> None:
     stranger.sign_in()
     with stranger.page("/messages", javascript=False) as page:

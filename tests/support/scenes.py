@@ -10,12 +10,16 @@ from crm_api.messages.models import Delivery
 from crm_api.monitoring.models import Process
 from crm_api.outbox import store as outbox
 from crm_api.outcomes import store as outcomes
+from crm_api.reconciliation.figures import from_row, newest, to_row
+from crm_api.reconciliation.models import Finding, Stranger
+from crm_api.reconciliation.words import ICONS
 from crm_api.sandbox.store import SANDBOX_FILE, NewMail, SandboxStore
 from shared.clock import now
 from shared.contracts import Outcome, OutcomeKind, TalkLine
 from shared.lanes import Lane
 from tests.support.crm import Crm
 from tests.support.outcomes import outcome_of
+from tests.support.reconciling import lost_letters
 
 LETTER = """Dear {{ first_name | default("friend") }},
 
@@ -128,6 +132,32 @@ def people(crm: Crm) -> tuple[Customer, Customer]:
         )
 
 
+def compared(crm: Crm) -> dict[str, str]:
+    """Lost letters, old and new; dead letters that are nobody's; something of all that can be found."""
+    lost_letters(crm, 2, timedelta(days=20), subject="Long lost")
+    lost = lost_letters(crm, 12, subject="Frost warning, zone 7")
+    with crm.database.write() as session:
+        look = newest(session)
+        assert look
+        figures = from_row(look)
+        figures.strangers, figures.dead, figures.unequal = 2, 5, [lost.id]
+        session.merge(to_row(look.at, figures))
+        for key, kind in (("01a1fbb9-dc7f-7b58-8f5b-953c220da784", "mail.outcomes.v1"), (f"sha256:{'9f3c' * 16}", "")):
+            reason = "rejected" if kind else ""
+            session.add(Stranger(key=key, type=kind, reason=reason, routing_key="dead.event", size=81_204))
+        for count, kind in enumerate(ICONS, 1):
+            by = "Ida Holt" if kind in ("lost", "strangers_removed") else ""
+            bent: dict[str, object] = {"figures": {"queued": [5, 0], "accepted": [12_043, 12_048]}}
+            session.add(
+                Finding(kind=kind, by=by, count=count, message_id=lost.id if kind == "sums" else None, data=bent)
+            )
+    return {
+        "reconciliation": "/reconciliation",
+        "lost": f"/messages/{lost.id}",
+        "stranger": f"/reconciliation/strangers/remove?key={key}",
+    }
+
+
 def everything(crm: Crm) -> dict[str, str]:
     """Name of a scene → the page that shows it."""
     heartbeats(crm)
@@ -178,6 +208,7 @@ def everything(crm: Crm) -> dict[str, str]:
     kinds = ("accepted", "accepted", "deferred", "failed", "", "unknown")
     many = scene("many", *readers, subject="Winter catalogue")
     settle(crm, many, **{f"reader{n}@example.com": kinds[n % 6] for n in range(60)})
+    pages |= compared(crm)
     # last, or the relay's claim would take them along
     planned = scene("planned", bare, subject="Frost warning", send_at=now() + timedelta(days=2))
     stopped = scene("cancelled", bare, subject="Christmas wreaths", undo_seconds=300)

@@ -25,7 +25,7 @@ async def test_resolved_letters_leave_the_dead_letter_queue(crm: Crm, amqp_url: 
         await publisher.publish(DEAD_LETTERS, "dead.urgent", b"{}", properties(SendCommand.TYPE, key))
     writer, feed = Writer(crm.database), ChangeFeed(crm.database.url)
     await feed.start()
-    sweeper = asyncio.create_task(DeadLetterSweeper(writer, feed, [amqp_url]).run())
+    sweeper = asyncio.create_task(DeadLetterSweeper(writer, feed, [amqp_url], asyncio.Lock()).run())
 
     def resolve(*keys: str) -> None:
         with crm.database.write() as session:

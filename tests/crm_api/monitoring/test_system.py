@@ -100,7 +100,7 @@ def test_the_api_and_the_pages_say_the_same(api: TestClient, database: Database)
         session.add_all([_dispatch(), _worker(1), _worker(2)])
     assert api.get("/api/v1/system").json() == {
         "broker": "up", "dispatch_up": True, "mail_room_up": 2, "mail_room_of": 2,
-        "waiting": 0, "failed": 0, "console_url": None,
+        "waiting": 0, "failed": 0, "differences": 0, "console_url": None,
     }  # fmt: skip
 
 

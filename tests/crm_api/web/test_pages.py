@@ -17,7 +17,9 @@ from tests.support.crm import Crm
 REFRESH = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
 
-@pytest.mark.parametrize("path", ["/messages", "/messages/new", "/sandbox", "/search", "/no/such/page", "/help/keys"])
+@pytest.mark.parametrize(
+    "path", ["/messages", "/messages/new", "/sandbox", "/reconciliation", "/search", "/no/such/page", "/help/keys"]
+)
 def test_nothing_from_elsewhere(browser: TestClient, path: str) -> None:
     answer = browser.get(path)
     policy = answer.headers["content-security-policy"]
