@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
+from crm_api.auth import access
 from crm_api.auth.door import Door
+from crm_api.auth.guard import guard
 from crm_api.auth.pages import router as auth_router
 from crm_api.changes import ChangeFeed
 from crm_api.customers.api import router as customers_api
@@ -40,6 +42,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
     files = FileStore(settings.files_dir)
     sandbox = SandboxStore(settings.data_dir / SANDBOX_FILE)
     feed = ChangeFeed(database.url, {"sandbox": sandbox.path})
+    feed.on(access.TOPIC, access.look_again)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -51,7 +54,13 @@ def create_app(settings: CrmSettings) -> FastAPI:
         database.close()
 
     app = FastAPI(
-        title="Posthaste", version="0.1.0", description=DESCRIPTION, lifespan=life, docs_url=None, redoc_url=None
+        title="Posthaste",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=life,
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(guard)],
     )
     app.state.settings = settings
     app.state.database = database

@@ -8,6 +8,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from crm_api.auth.cookie import clear_token, set_token, token_of
 from crm_api.auth.deps import SignedIn
+from crm_api.auth.door import address_of
 from crm_api.auth.passwords import MAX_PASSWORD_CHARACTERS
 from crm_api.auth.service import TooManyTries, sign_in, sign_out, who_has_session
 from crm_api.deps import DatabaseDep
@@ -41,9 +42,8 @@ def sign_in_with_password(
     password: Annotated[str, Form(max_length=MAX_PASSWORD_CHARACTERS)] = "",
     next: Annotated[str, Form()] = "/",
 ) -> Response:
-    address = request.client.host if request.client else ""
     try:
-        token = sign_in(database, email, password, address, token_of(request))
+        token = sign_in(database, email, password, address_of(request), token_of(request))
     except TooManyTries as problem:
         seconds = max(1, math.ceil((problem.again_at - now()).total_seconds()))
         wait = plural(math.ceil(seconds / 60), "minute")

@@ -280,7 +280,7 @@ OPEN_FOLDERS = tuple(sorted(path.partition("{")[0] for path in _open_paths if "{
 
 
 def is_role_for(role: str, verb: Verb) -> bool:
-    return role in Role and not _with_included(Role(role)).isdisjoint(verb.roles)
+    return role in Role.__members__ and not _with_included(Role(role)).isdisjoint(verb.roles)
 
 
 def _with_included(role: Role) -> set[Role]:

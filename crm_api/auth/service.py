@@ -81,7 +81,7 @@ def sign_out_everywhere(session: Session, user: User) -> None:
     session.execute(delete(SignIn).where(col(SignIn.user_id) == user.id))
 
 
-def who_has_session(database: Database, token: str) -> Principal | None:
+def who_has_session(database: Database, token: str, address: str = "") -> Principal | None:
     """The person behind a session cookie; None if it is unknown, ended, or the account is disabled."""
     at = now()
     with database.read() as session:
@@ -96,7 +96,7 @@ def who_has_session(database: Database, token: str) -> Principal | None:
         if visit.seen_at < at - IDLE or visit.created_at < at - ABSOLUTE:
             return None
         stale = visit.seen_at < at - SEEN_EVERY
-        principal = Principal(user.id, user.name, user.email, user.role, "page", f"user:{user.id}")
+        principal = Principal(user.id, user.name, user.email, user.role, "page", f"user:{user.id}", address=address)
     if stale:
         with database.write() as session:
             if fresh := session.get(SignIn, hash_of(token)):
@@ -104,8 +104,8 @@ def who_has_session(database: Database, token: str) -> Principal | None:
     return principal
 
 
-def who_has_key(database: Database, key: str) -> Principal | None:
-    """Who an API key acts for; None if it is unknown or revoked, or the account is disabled."""
+def who_has_key(database: Database, key: str, address: str = "") -> Principal | None:
+    """Who an API key acts for; None if it is unknown, revoked or has expired, or the account is disabled."""
     at = now()
     with database.read() as session:
         found = session.exec(
@@ -113,13 +113,24 @@ def who_has_key(database: Database, key: str) -> Principal | None:
             .where(ApiKey.user_id == User.id)
             .where(ApiKey.key_hash == hash_of(key))
             .where(col(ApiKey.revoked_at).is_(None), col(User.disabled_at).is_(None))
+            .where(or_(col(ApiKey.expires_at).is_(None), col(ApiKey.expires_at) > at))
         ).one_or_none()
         if found is None:
             return None
         api_key, user = found
         stale = api_key.used_at is None or api_key.used_at < at - SEEN_EVERY
         key_id = api_key.id
-        principal = Principal(user.id, user.name, user.email, user.role, "api", f"key:{key_id}")
+        principal = Principal(
+            user.id,
+            user.name,
+            user.email,
+            user.role,
+            "api",
+            f"key:{key_id}",
+            scopes=api_key.scopes,
+            address=address,
+            key=api_key.name,
+        )
     if stale:
         with database.write() as session:
             if fresh := session.get(ApiKey, key_id):

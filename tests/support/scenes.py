@@ -132,7 +132,9 @@ def everything(crm: Crm) -> dict[str, str]:
     """Name of a scene → the page that shows it."""
     heartbeats(crm)
     with crm.database.write() as session:
-        plan = service.store_file(session, crm.files, crm.settings, b"the plan", "Planting plan, north field.txt")
+        plan = service.store_file(
+            session, crm.principal, crm.files, crm.settings, b"the plan", "Planting plan, north field.txt"
+        )
     attached = [{"sha256": plan.sha256, "filename": "Planting plan, north field.txt"}]
     marta, long = people(crm)
     with crm.database.write() as session:

@@ -9,7 +9,7 @@ from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 from sqlmodel import select
 
-from crm_api.auth.door import OPEN
+from crm_api.auth.roles import OPEN
 from crm_api.auth.models import ApiKey
 from crm_api.auth.service import make_key
 from crm_api.db import Database
