@@ -5,6 +5,9 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
 
+from crm_api.account.pages import router as account_pages
+from crm_api.audit.api import router as audit_api
+from crm_api.audit.pages import router as audit_pages
 from crm_api.auth import access
 from crm_api.auth.door import Door
 from crm_api.auth.guard import guard
@@ -14,6 +17,8 @@ from crm_api.customers.api import router as customers_api
 from crm_api.customers.pages import router as customers_pages
 from crm_api.db import Database
 from crm_api.errors import install_error_handlers
+from crm_api.keys.api import router as keys_api
+from crm_api.keys.pages import router as keys_pages
 from crm_api.messages.api import router as messages_api
 from crm_api.messages.fast_lane import FastLane
 from crm_api.messages.intake import Intake
@@ -23,6 +28,8 @@ from crm_api.sandbox.api import router as sandbox_api
 from crm_api.sandbox.pages import router as sandbox_pages
 from crm_api.sandbox.store import SANDBOX_FILE, SandboxStore
 from crm_api.settings import CrmSettings
+from crm_api.users.api import router as users_api
+from crm_api.users.pages import router as users_pages
 from crm_api.web.body_limit import BodyLimit, largest_request
 from crm_api.web.pages import router as web_router
 from crm_api.web.reference import router as reference_router
@@ -82,6 +89,13 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.include_router(monitoring_router)
     app.include_router(sandbox_api)
     app.include_router(sandbox_pages)
+    app.include_router(users_api)
+    app.include_router(users_pages)
+    app.include_router(keys_api)
+    app.include_router(keys_pages)
+    app.include_router(account_pages)
+    app.include_router(audit_api)
+    app.include_router(audit_pages)
     app.include_router(reference_router)
     app.include_router(search_router)
     app.include_router(web_router)

@@ -131,7 +131,7 @@ class ChangeFeed:
             self._subscriptions.discard(subscription)
 
     def on(self, topic: str, call: Callable[[], None]) -> None:
-        """Calls it, in the feed's loop, at each change of the topic: for what must be done at once and takes no time."""
+        """Calls it in the feed's loop at each change of the topic: for what must be done at once and takes no time."""
         self._calls.append((topic, call))
 
     def _tell(self, topics: set[str]) -> None:

@@ -7,14 +7,14 @@ from sqlmodel import Session
 
 from crm_api.audit.actions import ACTIONS
 from crm_api.audit.models import AuditEntry
-from crm_api.auth.principal import Principal
+from crm_api.auth.principal import NO_ID, Principal
 from shared.clock import now
 from shared.ids import new_id
 
 MOST_CHARACTERS = 200  # of an object's name
 
 
-def record(session: Session, by: Principal, action: str, object_id: UUID | str, name: str, **data: object) -> None:
+def record(session: Session, by: Principal, action: str, object_id: UUID | str, name: str, /, **data: object) -> None:
     """data: what else should be known later. Never a secret, and of a customer only which fields, not what was in them:
     an entry stays for ever."""
     session.add(AuditEntry(**row(by, action, object_id, name, data)))
@@ -29,7 +29,7 @@ def row(
         "id": new_id(),
         "at": now(),
         "action": action,
-        "actor_id": by.user_id,
+        "actor_id": by.user_id if by.user_id != NO_ID else None,
         "actor": by.name,
         "via": by.via,
         "key": by.key,

@@ -11,10 +11,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crm_api.auth import access
 from crm_api.auth.cookie import token_of
+from crm_api.auth.hashing import hash_of
+from crm_api.auth.keys import who_has_key
 from crm_api.auth.known import KnownKeys
 from crm_api.auth.principal import Principal
 from crm_api.auth.roles import OPEN, OPEN_FOLDERS
-from crm_api.auth.service import hash_of, who_has_key, who_has_session
+from crm_api.auth.service import who_has_session
 from crm_api.db import Database
 from crm_api.errors import Forbidden, NotSignedIn, Problem, answer
 

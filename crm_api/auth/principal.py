@@ -6,6 +6,9 @@ from uuid import UUID
 
 from crm_api.auth.roles import BY_NAME, Scopes, granted
 
+Via = Literal["page", "api", "command"]
+NO_ID = UUID(int=0)  # of those who are no user
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -19,7 +22,7 @@ class Principal:
     name: str
     email: str
     role: str
-    via: Literal["page", "api", "command"]
+    via: Via
     scope: str
     scopes: Scopes | None = None
     address: str = ""
@@ -28,3 +31,12 @@ class Principal:
     def may(self, verb: str) -> bool:
         """Raises KeyError for a verb that the table does not have."""
         return BY_NAME[verb].name in granted(self.role, self.via == "api", self.scopes)
+
+
+def somebody(address: str) -> Principal:
+    """Who has not proved yet who they are."""
+    return Principal(NO_ID, "somebody", "", "", "page", "nobody", address=address)
+
+
+# who may start our programs may do anything
+COMMAND_LINE = Principal(NO_ID, "command line", "", "admin", "command", "command")

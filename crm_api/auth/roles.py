@@ -243,6 +243,7 @@ VERBS: tuple[Verb, ...] = (
             "POST /users/{user_id}/disable",
             "POST /users/{user_id}/enable",
             "POST /users/{user_id}/end-sessions",
+            "POST /users/{user_id}/second-factor-off",
             "GET /api/v1/users",
             "POST /api/v1/users",
             "GET /api/v1/users/{user_id}",

@@ -67,7 +67,7 @@ def may_change(message: Message, principal: Principal) -> bool:
 
 def check_own(message: Message, principal: Principal) -> None:
     if not may_change(message, principal):
-        raise Forbidden(f"{message.author} wrote this letter. A manager or an operator can do that, or they themselves.")
+        raise Forbidden(f"{message.author} wrote this letter. They can do that, or a manager or operator.")
 
 
 def _message_of(session: Session, delivery: Delivery, principal: Principal) -> Message:
@@ -157,7 +157,13 @@ def discard(session: Session, delivery_id: UUID, principal: Principal) -> Delive
     _note(session, delivery, "discarded", principal)
     _move(session, delivery, State.discarded, done_at=now())
     record(
-        session, principal, "delivery.discarded", message.id, message.subject, delivery=str(delivery.id), to=delivery.address
+        session,
+        principal,
+        "delivery.discarded",
+        message.id,
+        message.subject,
+        delivery=str(delivery.id),
+        to=delivery.address,
     )
     return delivery
 

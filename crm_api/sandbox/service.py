@@ -7,7 +7,7 @@ from crm_api.sandbox.store import SandboxStore
 
 
 def clear(store: SandboxStore, database: Database, principal: Principal) -> int:
-    """How many mails were deleted. Two databases cannot commit together: the entry waits for the file, which is first."""
+    """How many mails were deleted. Two databases cannot commit together: the entry follows the file."""
     with database.write() as session:
         count = store.clear()
         record(session, principal, "sandbox.cleared", "", "Sandbox inbox", mails=count)

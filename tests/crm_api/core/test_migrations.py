@@ -40,4 +40,6 @@ def test_down_to_the_first_and_up_again_with_somebody_in_it(database: Database, 
     command.downgrade(config, "0001")
     command.upgrade(config, "head")
     with database.read() as session:
-        assert session.execute(text("SELECT count(*) FROM api_key JOIN crm_user ON crm_user.id = user_id")).scalar() == 1
+        assert (
+            session.execute(text("SELECT count(*) FROM api_key JOIN crm_user ON crm_user.id = user_id")).scalar() == 1
+        )
