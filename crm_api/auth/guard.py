@@ -2,7 +2,7 @@
 
 import logging
 
-from fastapi import Request
+from starlette.requests import Request
 
 from crm_api.auth.principal import Principal
 from crm_api.auth.roles import BY_ROUTE, Verb, is_role_for
@@ -12,8 +12,12 @@ log = logging.getLogger(__name__)
 
 
 async def guard(request: Request) -> None:
-    """Raises Forbidden, also for a route that the table does not name."""
-    route = f"{request.method} {request.scope['route'].path}"
+    """As `allow`, for the route that was found: every route of the application depends on it (create_app)."""
+    allow(request, f"{request.method} {request.scope['route'].path}")
+
+
+def allow(request: Request, route: str) -> None:
+    """Raises Forbidden, also for a route that the table does not name; NotSignedIn if nobody is."""
     verb = BY_ROUTE.get(route)
     if verb is None:
         log.error("no verb names the route %s: it is closed", route)

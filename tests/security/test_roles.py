@@ -134,3 +134,13 @@ def test_a_route_that_the_table_does_not_know_is_closed(app: FastAPI, everybody:
         answer = client.get("/api/v1/forgotten", headers=everybody[Role.admin].with_key)
     assert answer.status_code == 403
     assert "no place in the table" in answer.json()["detail"]
+
+
+def test_the_fast_lane_of_messages_has_the_same_guard(client: TestClient, everybody: dict[Role, Somebody]) -> None:
+    """It answers before any route is found."""
+    draft = {"to": [{"email": "ada@example.com"}], "subject": "Saplings", "text": "They leave on Thursday."}
+    answers = {
+        role: client.post("/api/v1/messages", json=draft, headers=person.with_key).status_code
+        for role, person in everybody.items()
+    }
+    assert answers == {"viewer": 403, "agent": 202, "manager": 202, "operator": 403, "admin": 202}
