@@ -149,9 +149,7 @@ def test_asking_often_sends_few_letters(visitor: TestClient, user: User, databas
     assert len(letters(database)) == LINK
 
 
-def test_a_disabled_account_gets_no_link_and_its_link_ends(
-    visitor: TestClient, user: User, database: Database
-) -> None:
+def test_a_disabled_account_gets_no_link_and_its_link_ends(visitor: TestClient, user: User, database: Database) -> None:
     visitor.post("/sign-in/forgot", data={"email": EMAIL})
     link = link_in(database)
     with database.write() as session:
