@@ -28,7 +28,7 @@ INCLUDES: dict[Role, tuple[Role, ...]] = {
     Role.admin: (Role.manager, Role.operator),
 }
 ROLE_WORDS: dict[Role, str] = {
-    Role.viewer: "reads everything, changes nothing",
+    Role.viewer: "reads customers and messages, changes nothing",
     Role.agent: "looks after customers and writes to them",
     Role.manager: "an agent who may also act on the letters of colleagues",
     Role.operator: "keeps the mail going: letters that failed, queues, workers",
