@@ -10,5 +10,5 @@ def clear(store: SandboxStore, database: Database, principal: Principal) -> int:
     """How many mails were deleted. Two databases cannot commit together: the entry follows the file."""
     with database.write() as session:
         count = store.clear()
-        record(session, principal, "sandbox.cleared", "", "Sandbox inbox", mails=count)
+        record(session, principal, "sandbox.cleared", "", "sandbox inbox", mails=count)
     return count
