@@ -95,7 +95,7 @@ def _page(
             "condition": service.condition(found),
             "seen_at": service.last_seen(session, [found]).get(found.id),
             "keys": keys_of(session, found.id),
-            "self": found.id == by.user_id,
+            "is_me": found.id == by.user_id,
         }
     errors = {error.field: error.message for error in problem.errors} if problem else {}
     status = 422 if problem else 200
