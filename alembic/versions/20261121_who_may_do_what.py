@@ -72,8 +72,16 @@ def upgrade() -> None:
         sa.Column("object_name", sa.String(), nullable=False),
         sa.Column("data", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
     )
-    op.create_index("ix_audit_entry_object", "audit_entry", ["object_id", "id"], unique=False)
+    op.create_index(
+        "ix_audit_entry_object",
+        "audit_entry",
+        ["object_id", "id"],
+        unique=False,
+        sqlite_where=_RARE,
+        postgresql_where=_RARE,
+    )
     op.create_index("ix_audit_entry_actor", "audit_entry", ["actor_id", "id"], unique=False)
     op.create_index(
         "ix_audit_entry_action",

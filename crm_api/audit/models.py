@@ -10,18 +10,20 @@ from crm_api.db import UtcDateTime
 from shared.clock import now
 from shared.ids import new_id
 
-# sent messages are nearly all there is, so this index leaves them out. A query that wants it says this word for word
+# sent messages are nearly all there is, and each click pays for them: two indexes leave them out. The entry of a sent
+# message has the message's own id, so it is found without. A query that wants these indexes says this word for word
 RARE = "action <> 'message.sent'"
 
 
 class AuditEntry(SQLModel, table=True):
-    """No foreign keys: what is deleted stays named here."""
+    """No foreign keys: what is deleted stays named here. The id of message.sent is the message's."""
 
     __tablename__ = "audit_entry"
     __table_args__ = (
-        Index("ix_audit_entry_object", "object_id", "id"),
+        Index("ix_audit_entry_object", "object_id", "id", sqlite_where=text(RARE), postgresql_where=text(RARE)),
         Index("ix_audit_entry_actor", "actor_id", "id"),
         Index("ix_audit_entry_action", "action", "id", sqlite_where=text(RARE), postgresql_where=text(RARE)),
+        {"sqlite_with_rowid": False},
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)

@@ -1,12 +1,13 @@
 """Reading the audit: by who, what, which object and when; always newest first, by key."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, text
+from sqlalchemy import Select, text, union_all
 from sqlmodel import Session, col, select
 
 from crm_api.audit.actions import ACTIONS
@@ -33,10 +34,8 @@ class Filter:
 def list_page(
     session: Session, wanted: Filter, cursor: str | None = None, limit: int = 50
 ) -> tuple[list[AuditEntry], str | None]:
-    rows = _rows(wanted).limit(limit + 1)
-    if cursor:
-        rows = rows.where(col(AuditEntry.id) < read_cursor(cursor, UUID)[0])
-    found = list(session.execute(rows).scalars())
+    before = read_cursor(cursor, UUID)[0] if cursor else None
+    found = list(session.execute(_rows(wanted, before, limit + 1)).scalars())
     return found[:limit], make_cursor(found[limit - 1].id) if len(found) > limit else None
 
 
@@ -51,23 +50,41 @@ def every(database: Database, wanted: Filter) -> Iterator[list[AuditEntry]]:
             return
 
 
-def _rows(wanted: Filter) -> Select[Any]:
-    rows = select(AuditEntry).order_by(col(AuditEntry.id).desc())
-    if wanted.actor_id:
-        rows = rows.where(AuditEntry.actor_id == wanted.actor_id)
+def _rows(wanted: Filter, before: UUID | None, most: int) -> Select[Any]:
+    conditions = _conditions(wanted, before)
     if wanted.object_id:
-        rows = rows.where(AuditEntry.object_id == wanted.object_id.replace("\0", ""))
+        conditions = [col(AuditEntry.id).in_(_of_object(wanted.object_id.replace("\0", ""), conditions, most))]
+    return select(AuditEntry).where(*conditions).order_by(col(AuditEntry.id).desc()).limit(most)
+
+
+def _of_object(object_id: str, conditions: list[Any], most: int) -> Any:
+    """Ids: a stretch of its index, and the entry of the sent message of that id."""
+    rare = select(AuditEntry.id).where(AuditEntry.object_id == object_id, text(RARE), *conditions)
+    stretch = rare.order_by(col(AuditEntry.id).desc()).limit(most).subquery()
+    ids: list[Any] = [select(*stretch.c)]
+    with contextlib.suppress(ValueError):
+        sent = select(AuditEntry.id).where(AuditEntry.id == UUID(object_id), AuditEntry.action == _MESSAGE, *conditions)
+        ids.append(sent)
+    return union_all(*ids)
+
+
+def _conditions(wanted: Filter, before: UUID | None) -> list[Any]:
+    conditions: list[Any] = []
+    if before:
+        conditions.append(col(AuditEntry.id) < before)
+    if wanted.actor_id:
+        conditions.append(AuditEntry.actor_id == wanted.actor_id)
     if wanted.action:
         actions = _actions(wanted.action)
-        rows = rows.where(col(AuditEntry.action).in_(actions))
+        conditions.append(col(AuditEntry.action).in_(actions))
         if _MESSAGE not in actions:
-            rows = rows.where(text(RARE))  # the index ix_audit_entry_action has only these
+            conditions.append(text(RARE))  # the index ix_audit_entry_action has only these
     # ids hold the time: their index is the index of time
     if wanted.since:
-        rows = rows.where(col(AuditEntry.id) >= _first_id(wanted.since))
+        conditions.append(col(AuditEntry.id) >= _first_id(wanted.since))
     if wanted.until:
-        rows = rows.where(col(AuditEntry.id) < _first_id(wanted.until))
-    return rows
+        conditions.append(col(AuditEntry.id) < _first_id(wanted.until))
+    return conditions
 
 
 def _actions(wanted: str) -> list[str]:

@@ -103,7 +103,7 @@ def _check_scopes(by: Principal, scopes: Sequence[str] | None) -> list[FieldProb
 
 
 def _said(value: datetime | None) -> str:
-    return value.isoformat(timespec="minutes") if value else "never"
+    return value.date().isoformat() if value else "never"
 
 
 def revoke(session: Session, by: Principal, key_id: UUID) -> ApiKey:

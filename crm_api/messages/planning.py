@@ -121,7 +121,7 @@ def plan(
     }
     used = sorted(letter.fields)
     deliveries = [_delivery_row(message, recipient, used, due_at) for recipient in prepared.recipients]
-    audit = audit_row(principal, "message.sent", message_id, draft.subject, {"to": planned})
+    audit = audit_row(principal, "message.sent", message_id, draft.subject, {"to": planned}) | {"id": message_id}
     return Plan(message, deliveries, attached, new_files, audit)
 
 
