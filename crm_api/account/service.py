@@ -31,7 +31,7 @@ def change_password(database: Database, by: Principal, old: str, new: str, visit
         user.password_hash = hashed
         links.forget(session, user.id)
         sign_out_everywhere(session, user.id)
-        access.changed(session)
+        access.changed(session, user.id)
         record(session, by, "user.password_changed", user.id, user.email)
         return begin(session, user, visitor)
 

@@ -4,6 +4,7 @@ In this process at the very commit; in others when they hear of it (crm_api.chan
 """
 
 import threading
+from uuid import UUID
 
 from sqlalchemy import event
 from sqlmodel import Session
@@ -27,7 +28,12 @@ def look_again() -> None:
         _version += 1
 
 
-def changed(session: Session) -> None:
-    """To be said in the transaction that changes what a user or a key may do."""
-    announce(session, TOPIC)
+def topic_of(user_id: UUID) -> str:
+    """Ends the streams of this user's open pages; those that may still come in open them again."""
+    return f"user:{user_id}"
+
+
+def changed(session: Session, user_id: UUID) -> None:
+    """To be said in the transaction that changes what a user, or a key that acts for them, may do."""
+    announce(session, TOPIC, topic_of(user_id))
     event.listen(session, "after_commit", lambda _: look_again(), once=True)

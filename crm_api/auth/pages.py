@@ -12,7 +12,7 @@ from crm_api.auth.cookie import clear_token, set_token, token_of
 from crm_api.auth.deps import SignedIn
 from crm_api.auth.door import address_of
 from crm_api.auth.passwords import MAX_PASSWORD_CHARACTERS
-from crm_api.auth.service import Visitor, sign_in, sign_in_with_code, sign_out, who_has_session
+from crm_api.auth.service import Visitor, note_refusal, sign_in, sign_in_with_code, sign_out, who_has_session
 from crm_api.auth.throttle import TooManyTries
 from crm_api.auth.ways_back import ask_for_link, choose_password, whose_link
 from crm_api.deps import DatabaseDep, FilesDep, SettingsDep
@@ -77,7 +77,10 @@ def sign_in_with_password(
         response.headers["Retry-After"] = seconds
         return response
     if passed is None:
-        return _sign_in_page(request, here(next), email, "This email and this password do not belong together.", 401)
+        wrong = "This email and this password do not belong together."
+        response = _sign_in_page(request, here(next), email, wrong, 401)
+        response.background = BackgroundTask(note_refusal, database, email, visitor_of(request))
+        return response
     if passed.needs_code:
         return _code_page(request, here(next), passed.token)
     return _in(request, passed.token, next)

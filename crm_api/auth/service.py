@@ -10,12 +10,13 @@ from sqlalchemy import or_
 from sqlmodel import Session, col, delete, select
 
 from crm_api.audit.record import record
-from crm_api.auth import links, second_factor
+from crm_api.auth import access, links, second_factor
 from crm_api.auth.hashing import hash_of
 from crm_api.auth.models import SignIn, User
 from crm_api.auth.passwords import check_password
 from crm_api.auth.principal import Principal, Via, somebody
 from crm_api.auth.throttle import TooManyTries, count_code, count_try, forget_codes, forget_tries
+from crm_api.changes import announce
 from crm_api.db import Database
 from shared.clock import now
 
@@ -66,12 +67,9 @@ def sign_in(database: Database, email: str, password: str, visitor: Visitor) -> 
         raise TooManyTries(again_at)
     usable = user is not None and user.disabled_at is None
     right, better = check_password(password, user.password_hash if user and usable else None)
-    if user is None:
+    if not right or user is None:
         return None
     with database.write() as session:
-        if not right:
-            _note_refusal(session, user, visitor, "disabled" if not usable else "password")
-            return None
         forget_tries(session, email, visitor.address)
         stored = session.get_one(User, user.id)
         if better:
@@ -79,6 +77,14 @@ def sign_in(database: Database, email: str, password: str, visitor: Visitor) -> 
         if stored.second_factor:
             return Passed(links.make(session, stored, "code"), needs_code=True)
         return Passed(begin(session, stored, visitor))
+
+
+def note_refusal(database: Database, email: str, visitor: Visitor) -> None:
+    """After the answer: it takes longer for an account that there is, and nobody should see that."""
+    with database.write() as session:
+        user = session.exec(select(User).where(User.email == clean_login(email))).one_or_none()
+        if user is not None:
+            _note_refusal(session, user, visitor, "disabled" if user.disabled_at else "password")
 
 
 def sign_in_with_code(database: Database, token: str, code: str, visitor: Visitor) -> Passed | None:
@@ -128,7 +134,9 @@ def _forget_old_sessions(session: Session, token: str | None) -> None:
 
 
 def sign_out(session: Session, token: str) -> None:
-    session.execute(delete(SignIn).where(col(SignIn.token_hash) == hash_of(token)))
+    if visit := session.get(SignIn, hash_of(token)):
+        session.delete(visit)
+        announce(session, access.topic_of(visit.user_id))
 
 
 def sign_out_everywhere(session: Session, user_id: UUID, but: str | None = None) -> int:
@@ -136,6 +144,7 @@ def sign_out_everywhere(session: Session, user_id: UUID, but: str | None = None)
     ended = delete(SignIn).where(col(SignIn.user_id) == user_id)
     if but:
         ended = ended.where(col(SignIn.token_hash) != hash_of(but))
+    announce(session, access.topic_of(user_id))
     return session.connection().execute(ended).rowcount
 
 
@@ -144,6 +153,7 @@ def sign_out_one(session: Session, user_id: UUID, handle: str) -> bool:
     mine = col(SignIn.token_hash).startswith(handle, autoescape=True) & (col(SignIn.user_id) == user_id)
     if len(handle) < _HANDLE_CHARACTERS or not handle.isalnum():
         return False
+    announce(session, access.topic_of(user_id))
     return session.connection().execute(delete(SignIn).where(mine)).rowcount > 0
 
 

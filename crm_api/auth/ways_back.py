@@ -57,6 +57,6 @@ def choose_password(database: Database, token: str, password: str, address: str)
         user.password_hash = hashed
         links.forget(session, user.id)
         sign_out_everywhere(session, user.id)
-        access.changed(session)
+        access.changed(session, user.id)
         record(session, principal_of(user, address), "user.password_changed", user.id, user.email, link=taken[1])
         return user

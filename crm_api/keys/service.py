@@ -114,6 +114,6 @@ def revoke(session: Session, by: Principal, key_id: UUID) -> ApiKey:
     if key.revoked_at:
         raise Conflict(f"The key {key.name} is revoked already.")
     key.revoked_at = now()
-    access.changed(session)
+    access.changed(session, key.user_id)
     record(session, by, "key.revoked", key.id, key.name, prefix=key.prefix)
     return key

@@ -106,7 +106,7 @@ def change(session: Session, by: Principal, user_id: UUID, name: str | None, rol
     for field, (_, value) in changes.items():
         setattr(user, field, value)
     if changes:
-        access.changed(session)
+        access.changed(session, user.id)
         record(session, by, "user.changed", user.id, user.email, **changes)
     return user
 
@@ -121,7 +121,7 @@ def disable(session: Session, by: Principal, user_id: UUID) -> User:
         user.disabled_at = now()
         sign_out_everywhere(session, user.id)
         links.forget(session, user.id)
-        access.changed(session)
+        access.changed(session, user.id)
         record(session, by, "user.disabled", user.id, user.email)
     return user
 
@@ -130,7 +130,7 @@ def enable(session: Session, by: Principal, user_id: UUID) -> User:
     user = _get_to_change(session, user_id)
     if user.disabled_at is not None:
         user.disabled_at = None
-        access.changed(session)
+        access.changed(session, user.id)
         record(session, by, "user.enabled", user.id, user.email)
     return user
 

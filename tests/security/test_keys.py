@@ -101,8 +101,9 @@ def test_a_key_ends_by_itself(admin: TestClient, database: Database, monkeypatch
     assert status(admin, made["key"]) == 200
     monkeypatch.setattr(known, "KEY_KNOWN_SECONDS", 0.0)
     with database.write() as session:
-        session.exec(select(ApiKey).where(ApiKey.name == "web shop")).one().expires_at = now() - timedelta(seconds=1)
-        access.changed(session)
+        key = session.exec(select(ApiKey).where(ApiKey.name == "web shop")).one()
+        key.expires_at = now() - timedelta(seconds=1)
+        access.changed(session, key.user_id)
     assert status(admin, made["key"]) == 401
     listed = {key["name"]: key["state"] for key in admin.get("/api/v1/keys").json()["items"]}
     assert listed["web shop"] == "expired"

@@ -5,11 +5,14 @@ from datetime import timedelta
 
 import pyotp
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlmodel import col, select
 
 from crm_api.audit.models import AuditEntry
+from crm_api.auth.access import topic_of
 from crm_api.auth.models import NO_PASSWORD, OneTimeLink, SignIn, User
+from crm_api.auth.service import Visitor, sign_in
 from crm_api.auth.throttle import CODE, LINK
 from crm_api.db import Database
 from crm_api.messages.models import Delivery, Message
@@ -18,6 +21,8 @@ from shared.clock import now
 from shared.fields import NOT_SHOWN, Template
 from shared.lanes import Lane
 from tests.support.people import EMAIL, PASSWORD
+from tests.support.statements import counted
+from tests.support.waiting import wait_until
 
 NEW = "plums and apples and pears"
 
@@ -273,3 +278,29 @@ def test_sessions_are_listed_and_ended_one_by_one(browser: TestClient, user: Use
     for handle, status in (("b" * 32, 404), ("%", 404), ("_" * 32, 404), ("a", 404), ("a" * 32, 303), ("a" * 32, 404)):
         assert browser.post(f"/account/sessions/{handle}/end").status_code == status, handle
     assert browser.get("/account").status_code == 200
+
+
+def test_a_refusal_is_noted_and_takes_no_longer_for_an_account_that_there_is(
+    visitor: TestClient, user: User, database: Database
+) -> None:
+    """The same statements before the answer; the entry comes after it, and only for a real account."""
+    asked = []
+    for email in (EMAIL, "nobody@holt-trees.example"):
+        with counted(database) as statements:
+            assert sign_in(database, email, "guess", Visitor("203.0.113.9")) is None
+        asked.append(statements)
+    assert len(asked[0]) == len(asked[1]) > 0
+    assert actions(database, user) == []
+    for email in (EMAIL, "nobody@holt-trees.example"):
+        visitor.post("/sign-in", data={"email": email, "password": "guess"})
+    with database.read() as session:
+        (entry,) = session.exec(select(AuditEntry)).all()
+    assert (entry.action, entry.actor, entry.actor_id) == ("user.refused", "somebody", None)
+    assert (entry.object_id, entry.address, entry.data) == (str(user.id), "testclient", {"why": "password"})
+
+
+def test_open_pages_stop_listening_when_a_session_ends(browser: TestClient, user: User, app: FastAPI) -> None:
+    heard: list[None] = []
+    app.state.feed.on(topic_of(user.id), lambda: heard.append(None))
+    browser.post("/sign-out")
+    wait_until(lambda: heard, "the streams of this user's pages are told")
