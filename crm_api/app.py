@@ -19,6 +19,7 @@ from crm_api.db import Database
 from crm_api.errors import install_error_handlers
 from crm_api.keys.api import router as keys_api
 from crm_api.keys.pages import router as keys_pages
+from crm_api.messages.api import PROBLEM
 from crm_api.messages.api import router as messages_api
 from crm_api.messages.fast_lane import FastLane
 from crm_api.messages.intake import Intake
@@ -68,6 +69,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         dependencies=[Depends(guard)],
+        responses=dict.fromkeys((401, 403), PROBLEM),
     )
     app.state.settings = settings
     app.state.database = database
