@@ -1,9 +1,10 @@
-"""python -m crm_api web | dispatch | sandbox | migrate"""
+"""python -m crm_api web | dispatch | sandbox | migrate | roles | sign-in-link EMAIL | second-factor-off EMAIL"""
 
 import asyncio
 import gc
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from crm_api.settings import CrmSettings
@@ -65,16 +66,52 @@ def migrate(settings: CrmSettings) -> None:
     migrate_and_fill(settings)
 
 
-COMMANDS = {"web": web, "dispatch": dispatch, "sandbox": sandbox, "migrate": migrate}
+def roles(_: CrmSettings) -> None:
+    from crm_api.auth.roles_table import as_markdown
+
+    print(as_markdown(), end="")
+
+
+def sign_in_link(settings: CrmSettings, email: str) -> None:
+    from crm_api.auth.command import sign_in_link
+
+    print(sign_in_link(settings, email), flush=True)
+
+
+def second_factor_off(settings: CrmSettings, email: str) -> None:
+    from crm_api.auth.command import second_factor_off
+
+    print(second_factor_off(settings, email), flush=True)
+
+
+COMMANDS: dict[str, Callable[[CrmSettings], None]] = {
+    "web": web,
+    "dispatch": dispatch,
+    "sandbox": sandbox,
+    "migrate": migrate,
+    "roles": roles,
+}
+COMMANDS_FOR: dict[str, Callable[[CrmSettings, str], None]] = {
+    "sign-in-link": sign_in_link,
+    "second-factor-off": second_factor_off,
+}
 
 
 def main() -> None:
-    command = COMMANDS.get(sys.argv[1] if len(sys.argv) == 2 else "")
-    if command is None:
-        sys.exit(f"usage: python -m crm_api {' | '.join(COMMANDS)}")
+    match sys.argv[1:]:
+        case [name] if command := COMMANDS.get(name):
+            command(_ready())
+        case [name, email] if command_for := COMMANDS_FOR.get(name):
+            command_for(_ready(), email)
+        case _:
+            ways = [*COMMANDS, *(f"{name} EMAIL" for name in COMMANDS_FOR)]
+            sys.exit(f"usage: python -m crm_api {' | '.join(ways)}")
+
+
+def _ready() -> CrmSettings:
     settings = load(CrmSettings)
     set_up_logging(settings)
-    command(settings)
+    return settings
 
 
 if __name__ == "__main__":

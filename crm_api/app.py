@@ -3,15 +3,23 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
+from crm_api.account.pages import router as account_pages
+from crm_api.audit.api import router as audit_api
+from crm_api.audit.pages import router as audit_pages
+from crm_api.auth import access
 from crm_api.auth.door import Door
+from crm_api.auth.guard import guard
 from crm_api.auth.pages import router as auth_router
 from crm_api.changes import ChangeFeed
 from crm_api.customers.api import router as customers_api
 from crm_api.customers.pages import router as customers_pages
 from crm_api.db import Database
 from crm_api.errors import install_error_handlers
+from crm_api.keys.api import router as keys_api
+from crm_api.keys.pages import router as keys_pages
+from crm_api.messages.api import PROBLEM
 from crm_api.messages.api import router as messages_api
 from crm_api.messages.fast_lane import FastLane
 from crm_api.messages.intake import Intake
@@ -23,6 +31,8 @@ from crm_api.sandbox.api import router as sandbox_api
 from crm_api.sandbox.pages import router as sandbox_pages
 from crm_api.sandbox.store import SANDBOX_FILE, SandboxStore
 from crm_api.settings import CrmSettings
+from crm_api.users.api import router as users_api
+from crm_api.users.pages import router as users_pages
 from crm_api.web.body_limit import BodyLimit, largest_request
 from crm_api.web.pages import router as web_router
 from crm_api.web.reference import router as reference_router
@@ -42,6 +52,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
     files = FileStore(settings.files_dir)
     sandbox = SandboxStore(settings.data_dir / SANDBOX_FILE)
     feed = ChangeFeed(database.url, {"sandbox": sandbox.path})
+    feed.on(access.TOPIC, access.look_again)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -53,7 +64,14 @@ def create_app(settings: CrmSettings) -> FastAPI:
         database.close()
 
     app = FastAPI(
-        title="Posthaste", version="0.1.0", description=DESCRIPTION, lifespan=life, docs_url=None, redoc_url=None
+        title="Posthaste",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=life,
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(guard)],
+        responses=dict.fromkeys((401, 403), PROBLEM),
     )
     app.state.settings = settings
     app.state.database = database
@@ -77,6 +95,13 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.include_router(reconciliation_pages)
     app.include_router(sandbox_api)
     app.include_router(sandbox_pages)
+    app.include_router(users_api)
+    app.include_router(users_pages)
+    app.include_router(keys_api)
+    app.include_router(keys_pages)
+    app.include_router(account_pages)
+    app.include_router(audit_api)
+    app.include_router(audit_pages)
     app.include_router(reference_router)
     app.include_router(search_router)
     app.include_router(web_router)

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -102,6 +102,7 @@ class ChangeFeed:
         self._url = url
         self._files = files or {}
         self._subscriptions: set[Subscription] = set()
+        self._calls: list[tuple[str, Callable[[], None]]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.closed = False
 
@@ -129,7 +130,14 @@ class ChangeFeed:
         finally:
             self._subscriptions.discard(subscription)
 
+    def on(self, topic: str, call: Callable[[], None]) -> None:
+        """Calls it in the feed's loop at each change of the topic: for what must be done at once and takes no time."""
+        self._calls.append((topic, call))
+
     def _tell(self, topics: set[str]) -> None:
+        for topic, call in self._calls:
+            if topic in topics or EVERYTHING in topics:
+                call()
         for subscription in self._subscriptions:
             subscription.add(topics)
 

@@ -14,9 +14,13 @@ from alembic import command
 from alembic.config import Config
 from sqlmodel import Session, select
 
+from crm_api.audit.record import record
+from crm_api.auth.keys import add_key
 from crm_api.auth.models import User
 from crm_api.auth.passwords import hash_password, make_up_password
-from crm_api.auth.service import add_key, clean_login
+from crm_api.auth.principal import COMMAND_LINE
+from crm_api.auth.roles import Role
+from crm_api.auth.service import clean_login
 from crm_api.customers.samples import add_samples
 from crm_api.db import Database
 from crm_api.settings import CrmSettings
@@ -76,10 +80,14 @@ def _fill(session: Session, settings: CrmSettings) -> str | None:
         administrator = User(email=email, name="Administrator", role="admin", password_hash=hash_password(password))
         session.add(administrator)
         session.flush()
+        record(session, COMMAND_LINE, "user.added", administrator.id, email, role=Role.admin)
         log.info("administrator added", extra={"email": email})
     keeper = administrator or session.exec(select(User).where(User.role == "admin").limit(1)).first()
     if settings.api_key and keeper:
-        add_key(session, keeper, "from POSTHASTE_API_KEY", settings.api_key.get_secret_value())
+        key = add_key(session, keeper, "from POSTHASTE_API_KEY", settings.api_key.get_secret_value())
+        if key in session.new:
+            session.flush()
+            record(session, COMMAND_LINE, "key.made", key.id, key.name, prefix=key.prefix)
     if settings.samples:
         add_samples(session)
     return made_up

@@ -2,6 +2,7 @@
 
 from sqlmodel import SQLModel
 
+from crm_api.audit import models as audit
 from crm_api.auth import models as auth
 from crm_api.changes import Change
 from crm_api.customers import models as customers
@@ -12,4 +13,14 @@ from crm_api.reconciliation import models as reconciliation
 
 metadata = SQLModel.metadata
 
-__all__ = ["Change", "auth", "customers", "dead_letters", "messages", "metadata", "monitoring", "reconciliation"]
+__all__ = [
+    "Change",
+    "audit",
+    "auth",
+    "customers",
+    "dead_letters",
+    "messages",
+    "metadata",
+    "monitoring",
+    "reconciliation",
+]

@@ -10,6 +10,9 @@ MEGABYTE = 1024 * 1024
 class CrmSettings(PosthasteSettings):
     host: str = Field("127.0.0.1", description="address that web listens on")
     port: int = Field(8000, description="port that web listens on")
+    public_url: str | None = Field(
+        None, description="where people reach the pages, for links in mails; default: http://<HOST>:<PORT>"
+    )
     database_url: SecretStr = Field(
         SecretStr(""),
         description="sqlite:///… or postgresql://…; default: posthaste.sqlite in the data directory",
@@ -34,6 +37,14 @@ class CrmSettings(PosthasteSettings):
         15, gt=0, description="minutes after which a letter that the broker lost is requeued by itself"
     )
     console_url: str | None = Field(None, description="RabbitMQ's management console, linked from the pages")
+
+    @property
+    def base_url(self) -> str:
+        """Without a slash at the end. Never from a request: who asks could name another host."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
     def database(self) -> str:

@@ -32,6 +32,15 @@ class MissingField(FieldError):
         super().__init__(f"The field {name} is empty." if known else f"There is no field called {name}.")
 
 
+SECRET = "secret_"  # noqa: S105 (how such a field's name begins)
+NOT_SHOWN = "[not shown here]"
+
+
+def shown(values: Mapping[str, str]) -> dict[str, str]:
+    """A recipient's values as others may see them: what a field like `secret_link` holds is for the recipient only."""
+    return {name: NOT_SHOWN if name.startswith(SECRET) and value else value for name, value in values.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     name: str

@@ -3,23 +3,23 @@
 It stands before routing and before any body is read, so a route that nobody thought of is closed, too.
 """
 
-import time
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from crm_api.auth import access
 from crm_api.auth.cookie import token_of
+from crm_api.auth.hashing import hash_of
+from crm_api.auth.keys import who_has_key
+from crm_api.auth.known import KnownKeys
 from crm_api.auth.principal import Principal
-from crm_api.auth.service import hash_of, who_has_key, who_has_session
+from crm_api.auth.roles import OPEN, OPEN_FOLDERS
+from crm_api.auth.service import who_has_session
 from crm_api.db import Database
 from crm_api.errors import Forbidden, NotSignedIn, Problem, answer
 
-OPEN = frozenset({"/sign-in", "/health/live", "/health/ready", "/favicon.ico"})
-OPEN_FOLDER = "/static/"
-# so long a program that asks very often is let in without another look: a revoked key is out after this
-KEY_KNOWN_SECONDS = 1.0
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -28,7 +28,7 @@ class Door:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._known: dict[str, tuple[float, Principal]] = {}  # hash of a good key → until when, whose
+        self._known = KnownKeys()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,7 +48,7 @@ class Door:
         if authorization is None and request.method not in _SAFE_METHODS and from_another_site(request):
             raise Forbidden("This request came from another site. Open the page here and do it again.")
         path = request.scope["path"]
-        if path in OPEN or path.startswith(OPEN_FOLDER):
+        if path in OPEN or path.startswith(OPEN_FOLDERS):
             return
         principal = await self._who(request, authorization)
         if principal is None:
@@ -60,26 +60,29 @@ class Door:
         request.state.principal = principal
 
     async def _who(self, request: Request, authorization: str | None) -> Principal | None:
-        database = request.app.state.database
+        database, address = request.app.state.database, address_of(request)
         if authorization is not None:
             scheme, _, key = authorization.partition(" ")
             if scheme.lower() != "bearer" or not key.strip():
                 return None
-            return await self._who_has_key(database, key.strip())
+            return await self._who_has_key(database, key.strip(), address)
         token = token_of(request)
-        return await run_in_threadpool(who_has_session, database, token) if token else None
+        return await run_in_threadpool(who_has_session, database, token, address) if token else None
 
-    async def _who_has_key(self, database: Database, key: str) -> Principal | None:
-        hashed, at = hash_of(key), time.monotonic()
-        until, known = self._known.get(hashed, (0.0, None))
-        if known and at < until:
+    async def _who_has_key(self, database: Database, key: str, address: str) -> Principal | None:
+        name = hash_of(key), address
+        if known := self._known.get(name):
             return known
-        principal = await run_in_threadpool(who_has_key, database, key)
+        version = access.version()
+        principal = await run_in_threadpool(who_has_key, database, key, address)
         if principal:
-            self._known[hashed] = (at + KEY_KNOWN_SECONDS, principal)
-        else:
-            self._known.pop(hashed, None)
+            self._known.put(name, principal, version)
         return principal
+
+
+def address_of(request: Request) -> str:
+    """Where the request came from."""
+    return request.client.host if request.client else ""
 
 
 def from_another_site(request: Request) -> bool:

@@ -1,13 +1,20 @@
-"""Users, their sessions, and API keys. Secrets are stored as hashes only."""
+"""Users, their sessions, links that are mailed to them, recovery codes, and API keys.
+
+Secrets are stored as hashes only, but for the second factor's: codes are made from it.
+"""
 
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import JSON, Column
 from sqlmodel import Field, SQLModel
 
+from crm_api.auth.roles import Scopes
 from crm_api.db import UtcDateTime
 from shared.clock import now
 from shared.ids import new_id
+
+NO_PASSWORD = ""  # invited, and has not come yet: nothing typed fits it
 
 
 class User(SQLModel, table=True):
@@ -20,6 +27,22 @@ class User(SQLModel, table=True):
     password_hash: str
     created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
     disabled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    totp_secret: str | None = Field(default=None, description="base32; asked for at sign-in once totp_since is set")
+    totp_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    totp_step: int = Field(
+        default=0,
+        sa_column_kwargs={"server_default": "0"},
+        description="time step of the newest code that was taken; none is taken twice",
+    )
+
+    @property
+    def invited(self) -> bool:
+        """Has not chosen a password yet."""
+        return self.password_hash == NO_PASSWORD
+
+    @property
+    def second_factor(self) -> bool:
+        return self.totp_since is not None
 
 
 class SignIn(SQLModel, table=True):
@@ -31,9 +54,42 @@ class SignIn(SQLModel, table=True):
     user_id: UUID = Field(foreign_key="crm_user.id", index=True)
     created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
     seen_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    address: str | None = Field(default=None, description="where it signed in from")
+    browser: str | None = Field(default=None, description="how it named itself then")
+
+    @property
+    def handle(self) -> str:
+        """Names it on a page, and opens nothing."""
+        return self.token_hash[:32]
+
+
+class OneTimeLink(SQLModel, table=True):
+    """What proves once, and not for long, that somebody reads this user's mail, or that the password was right.
+
+    kind: invite, reset, or code (the step between password and second factor).
+    """
+
+    __tablename__ = "one_time_link"
+
+    token_hash: str = Field(primary_key=True)
+    user_id: UUID = Field(foreign_key="crm_user.id", index=True)
+    kind: str
+    created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
+class RecoveryCode(SQLModel, table=True):
+    """Opens once, instead of a code of the second factor. code_hash: SHA-256 of 80 random bits."""
+
+    __tablename__ = "recovery_code"
+
+    code_hash: str = Field(primary_key=True)
+    user_id: UUID = Field(foreign_key="crm_user.id", index=True)
 
 
 class ApiKey(SQLModel, table=True):
+    """Acts for its user, at most as far as its scopes."""
+
     __tablename__ = "api_key"
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -46,6 +102,14 @@ class ApiKey(SQLModel, table=True):
         default=None, sa_type=UtcDateTime, description="last use, within the hour: not written on each request"
     )
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    scope: list[str] | None = Field(
+        default=None, sa_column=Column(JSON(none_as_null=True)), description="verbs; null: all that its user may"
+    )
+
+    @property
+    def scopes(self) -> Scopes | None:
+        return None if self.scope is None else frozenset(self.scope)
 
 
 class SignInTries(SQLModel, table=True):

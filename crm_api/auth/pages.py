@@ -1,67 +1,166 @@
-"""/sign-in and /sign-out."""
+"""/sign-in with its second step, /sign-out, and the links that are mailed."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
+from starlette.background import BackgroundTask
 
+from crm_api.audit.record import record
 from crm_api.auth.cookie import clear_token, set_token, token_of
 from crm_api.auth.deps import SignedIn
+from crm_api.auth.door import address_of
 from crm_api.auth.passwords import MAX_PASSWORD_CHARACTERS
-from crm_api.auth.service import TooManyTries, sign_in, sign_out, who_has_session
-from crm_api.deps import DatabaseDep
+from crm_api.auth.service import Visitor, note_refusal, sign_in, sign_in_with_code, sign_out, who_has_session
+from crm_api.auth.throttle import TooManyTries
+from crm_api.auth.ways_back import ask_for_link, choose_password, whose_link
+from crm_api.deps import DatabaseDep, FilesDep, SettingsDep
+from crm_api.errors import Invalid
 from crm_api.web.pages import here
 from crm_api.web.templates import render
+from crm_api.web.toasts import Toast, keep
 from crm_api.web.words import plural
 from shared.clock import now
 
 router = APIRouter(include_in_schema=False)
 
+Password = Annotated[str, Form(max_length=MAX_PASSWORD_CHARACTERS)]
+Email = Annotated[str, Form(max_length=1000)]
+Token = Annotated[str, Form(max_length=200)]
+Next = Annotated[str, Form()]
 
-def _page(request: Request, next_page: str, email: str = "", error: str | None = None, status: int = 200) -> Response:
-    response = render(request, "auth/sign_in.html", status=status, next_page=next_page, email=email, error=error)
+TOO_LATE = "That took too long, or it was used already. Sign in once more."
+
+
+def visitor_of(request: Request) -> Visitor:
+    return Visitor(address_of(request), request.headers.get("User-Agent", ""), token_of(request))
+
+
+def _page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
+    response = render(request, template, status=status, **context)
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
+def _sign_in_page(request: Request, next_page: str, email: str = "", error: str = "", status: int = 200) -> Response:
+    return _page(request, "auth/sign_in.html", status, next_page=next_page, email=email, error=error)
+
+
+def _code_page(request: Request, next_page: str, token: str, error: str = "", status: int = 200) -> Response:
+    return _page(request, "auth/code.html", status, next_page=next_page, token=token, error=error)
+
+
+def _wait(problem: TooManyTries) -> tuple[str, str]:
+    """What to say, and seconds for Retry-After."""
+    seconds = max(1, math.ceil((problem.again_at - now()).total_seconds()))
+    return f"Too many tries. Try again in {plural(math.ceil(seconds / 60), 'minute')}.", str(seconds)
+
+
 @router.get("/sign-in")
-def sign_in_page(request: Request, database: DatabaseDep, next: str = "/") -> Response:
+def sign_in_page(request: Request, database: DatabaseDep, next: str = "/", email: str = "") -> Response:
     token = token_of(request)
     if token and who_has_session(database, token):
         return RedirectResponse(here(next), 303)
-    return _page(request, here(next))
+    return _sign_in_page(request, here(next), email[:320])
 
 
 @router.post("/sign-in")
 def sign_in_with_password(
-    request: Request,
-    database: DatabaseDep,
-    email: Annotated[str, Form(max_length=1000)] = "",
-    password: Annotated[str, Form(max_length=MAX_PASSWORD_CHARACTERS)] = "",
-    next: Annotated[str, Form()] = "/",
+    request: Request, database: DatabaseDep, email: Email = "", password: Password = "", next: Next = "/"
 ) -> Response:
-    address = request.client.host if request.client else ""
     try:
-        token = sign_in(database, email, password, address, token_of(request))
+        passed = sign_in(database, email, password, visitor_of(request))
     except TooManyTries as problem:
-        seconds = max(1, math.ceil((problem.again_at - now()).total_seconds()))
-        wait = plural(math.ceil(seconds / 60), "minute")
-        response = _page(request, here(next), email, f"Too many tries. Try again in {wait}.", 429)
-        response.headers["Retry-After"] = str(seconds)
+        words, seconds = _wait(problem)
+        response = _sign_in_page(request, here(next), email, words, 429)
+        response.headers["Retry-After"] = seconds
         return response
-    if token is None:
-        return _page(request, here(next), email, "This email and this password do not belong together.", 401)
-    response = RedirectResponse(here(next), 303)
+    if passed is None:
+        wrong = "This email and this password do not belong together."
+        response = _sign_in_page(request, here(next), email, wrong, 401)
+        response.background = BackgroundTask(note_refusal, database, email, visitor_of(request))
+        return response
+    if passed.needs_code:
+        return _code_page(request, here(next), passed.token)
+    return _in(request, passed.token, next)
+
+
+@router.post("/sign-in/code")
+def sign_in_with_second_factor(
+    request: Request, database: DatabaseDep, token: Token = "", code: Token = "", next: Next = "/"
+) -> Response:
+    try:
+        passed = sign_in_with_code(database, token, code, visitor_of(request))
+    except LookupError:
+        return _sign_in_page(request, here(next), error=TOO_LATE, status=401)
+    except TooManyTries as problem:
+        words, seconds = _wait(problem)
+        response = _code_page(request, here(next), token, words, 429)
+        response.headers["Retry-After"] = seconds
+        return response
+    if passed is None:
+        what = "This code does not fit, or it was used already. The app shows a new one every half minute."
+        return _code_page(request, here(next), token, what, 401)
+    return _in(request, passed.token, next)
+
+
+def _in(request: Request, token: str, next_page: str) -> Response:
+    response = RedirectResponse(here(next_page), 303)
     set_token(request, response, token)
     return response
 
 
 @router.post("/sign-out")
-def sign_out_here(request: Request, database: DatabaseDep, _: SignedIn) -> Response:
+def sign_out_here(request: Request, database: DatabaseDep, signed_in: SignedIn) -> Response:
     if token := token_of(request):
         with database.write() as session:
             sign_out(session, token)
+            record(session, signed_in, "user.signed_out", signed_in.user_id, signed_in.email)
     response = RedirectResponse("/sign-in", 303)
     clear_token(request, response)
+    return response
+
+
+@router.get("/sign-in/forgot")
+def forgot_page(request: Request, email: str = "") -> Response:
+    return _page(request, "auth/forgot.html", email=email[:320], asked=False)
+
+
+@router.post("/sign-in/forgot")
+def forgot(
+    request: Request, database: DatabaseDep, files: FilesDep, settings: SettingsDep, email: Email = ""
+) -> Response:
+    """Answers the same, and as fast, whether there is such an account: the work is done after the answer."""
+    response = _page(request, "auth/forgot.html", email=email.strip(), asked=True)
+    response.background = BackgroundTask(ask_for_link, database, files, settings, email, address_of(request))
+    return response
+
+
+@router.get("/links/{token}")
+def link_page(request: Request, database: DatabaseDep, token: str) -> Response:
+    """Opening it uses nothing up: programs that read mail do that, too."""
+    return _link_page(request, database, token)
+
+
+def _link_page(request: Request, database: DatabaseDep, token: str, error: str = "") -> Response:
+    found = whose_link(database, token)
+    if found is None:
+        return _page(request, "auth/no_link.html", 404)
+    user, kind = found
+    return _page(
+        request, "auth/choose_password.html", 422 if error else 200, user=user, kind=kind, token=token, error=error
+    )
+
+
+@router.post("/links/{token}")
+def follow_link(request: Request, database: DatabaseDep, token: str, password: Password = "") -> Response:
+    try:
+        user = choose_password(database, token, password, address_of(request))
+    except Invalid as problem:
+        return _link_page(request, database, token, problem.detail)
+    if user is None:
+        return _link_page(request, database, token)
+    response = RedirectResponse("/sign-in", 303)
+    keep(response, Toast("Your password is set.", f"Sign in with it, as {user.email}."))
     return response

@@ -1,36 +1,47 @@
-"""Who is asking: sessions of browsers and API keys. Only hashes are stored."""
+"""Signing in with a browser, and the sessions that come of it. Only hashes are stored."""
 
-import hashlib
 import secrets
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
 
-from sqlalchemy import func, or_
+from sqlalchemy import or_
 from sqlmodel import Session, col, delete, select
 
-from crm_api.auth.models import ApiKey, SignIn, User
+from crm_api.audit.record import record
+from crm_api.auth import access, links, second_factor
+from crm_api.auth.hashing import hash_of
+from crm_api.auth.models import SignIn, User
 from crm_api.auth.passwords import check_password
-from crm_api.auth.principal import Principal
-from crm_api.auth.throttle import count_try, forget_tries
+from crm_api.auth.principal import Principal, Via, somebody
+from crm_api.auth.throttle import TooManyTries, count_code, count_try, forget_codes, forget_tries
+from crm_api.changes import announce
 from crm_api.db import Database
 from shared.clock import now
 
 IDLE = timedelta(days=14)
 ABSOLUTE = timedelta(days=90)
 SEEN_EVERY = timedelta(hours=1)  # how exact "last seen" is; a write on each request would cost more than it tells
-KEY_PREFIX = "ph_"
-_PREFIX_CHARACTERS = 10
+_BROWSER_CHARACTERS = 300
+_HANDLE_CHARACTERS = 32
 
 
-class TooManyTries(Exception):
-    """The password was not looked at. again_at: when the next try may be made."""
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """The browser at the door. old_token: the session that it had; it ends when a new one begins."""
 
-    def __init__(self, again_at: datetime) -> None:
-        super().__init__(again_at)
-        self.again_at = again_at
+    address: str = ""
+    browser: str = ""
+    old_token: str | None = None
 
 
-def hash_of(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """needs_code: the token is no session's yet; it goes with the code of the second factor."""
+
+    token: str
+    needs_code: bool = False
 
 
 def clean_login(email: str) -> str:
@@ -38,15 +49,18 @@ def clean_login(email: str) -> str:
     return email.replace("\0", "").strip().casefold()
 
 
-def sign_in(database: Database, email: str, password: str, address: str, old_token: str | None = None) -> str | None:
-    """A new session's token (256 random bits), or None if account or password is wrong; raises TooManyTries.
+def principal_of(user: User, address: str = "", via: Via = "page") -> Principal:
+    return Principal(user.id, user.name, user.email, user.role, via, f"user:{user.id}", address=address)
+
+
+def sign_in(database: Database, email: str, password: str, visitor: Visitor) -> Passed | None:
+    """None if account or password is wrong; raises TooManyTries.
 
     Takes the database, not a session: the password is checked (50 ms of work) outside of any transaction.
-    old_token: the session that the browser had; it ends here.
     """
     email = clean_login(email)
     with database.write() as session:
-        again_at = count_try(session, email, address)
+        again_at = count_try(session, email, visitor.address)
         if again_at is None:
             user = session.exec(select(User).where(User.email == email)).one_or_none()
     if again_at is not None:
@@ -55,13 +69,59 @@ def sign_in(database: Database, email: str, password: str, address: str, old_tok
     right, better = check_password(password, user.password_hash if user and usable else None)
     if not right or user is None:
         return None
-    token = secrets.token_urlsafe(32)
     with database.write() as session:
-        forget_tries(session, email, address)
-        _forget_old_sessions(session, old_token)
-        session.add(SignIn(token_hash=hash_of(token), user_id=user.id))
-        if better and (stored := session.get(User, user.id)):
+        forget_tries(session, email, visitor.address)
+        stored = session.get_one(User, user.id)
+        if better:
             stored.password_hash = better
+        if stored.second_factor:
+            return Passed(links.make(session, stored, "code"), needs_code=True)
+        return Passed(begin(session, stored, visitor))
+
+
+def note_refusal(database: Database, email: str, visitor: Visitor) -> None:
+    """After the answer: it takes longer for an account that there is, and nobody should see that."""
+    with database.write() as session:
+        user = session.exec(select(User).where(User.email == clean_login(email))).one_or_none()
+        if user is not None:
+            _note_refusal(session, user, visitor, "disabled" if user.disabled_at else "password")
+
+
+def sign_in_with_code(database: Database, token: str, code: str, visitor: Visitor) -> Passed | None:
+    """The second step. None if the code is wrong; raises TooManyTries, and LookupError if the first is too long ago."""
+    with database.write() as session:
+        found = links.look(session, token, "code")
+        again_at = count_code(session, found[0].id) if found else None
+    if found is None:
+        raise LookupError(token)
+    if again_at is not None:
+        raise TooManyTries(again_at)
+    with database.write() as session:
+        user = session.get_one(User, found[0].id)
+        kind = second_factor.check(session, user, code)
+        if kind is None:
+            _note_refusal(session, user, visitor, "second factor")
+            return None
+        if links.take(session, token, "code") is None:  # another was faster, or it expired just now
+            raise LookupError(token)
+        forget_codes(session, user.id)
+        if kind == "recovery":
+            left = second_factor.codes_left(session, user)
+            record(session, principal_of(user, visitor.address), "user.code_used", user.id, user.email, left=left)
+        return Passed(begin(session, user, visitor))
+
+
+def _note_refusal(session: Session, user: User, visitor: Visitor, why: str) -> None:
+    record(session, somebody(visitor.address), "user.refused", user.id, user.email, why=why)
+
+
+def begin(session: Session, user: User, visitor: Visitor) -> str:
+    """A new session's token (256 random bits)."""
+    _forget_old_sessions(session, visitor.old_token)
+    token = secrets.token_urlsafe(32)
+    browser = visitor.browser[:_BROWSER_CHARACTERS]
+    session.add(SignIn(token_hash=hash_of(token), user_id=user.id, address=visitor.address, browser=browser))
+    record(session, principal_of(user, visitor.address), "user.signed_in", user.id, user.email)
     return token
 
 
@@ -74,14 +134,40 @@ def _forget_old_sessions(session: Session, token: str | None) -> None:
 
 
 def sign_out(session: Session, token: str) -> None:
-    session.execute(delete(SignIn).where(col(SignIn.token_hash) == hash_of(token)))
+    if visit := session.get(SignIn, hash_of(token)):
+        session.delete(visit)
+        announce(session, access.topic_of(visit.user_id))
 
 
-def sign_out_everywhere(session: Session, user: User) -> None:
-    session.execute(delete(SignIn).where(col(SignIn.user_id) == user.id))
+def sign_out_everywhere(session: Session, user_id: UUID, but: str | None = None) -> int:
+    """How many sessions ended. but: the token of the one that goes on."""
+    ended = delete(SignIn).where(col(SignIn.user_id) == user_id)
+    if but:
+        ended = ended.where(col(SignIn.token_hash) != hash_of(but))
+    announce(session, access.topic_of(user_id))
+    return session.connection().execute(ended).rowcount
 
 
-def who_has_session(database: Database, token: str) -> Principal | None:
+def sign_out_one(session: Session, user_id: UUID, handle: str) -> bool:
+    """Whether there was one."""
+    mine = col(SignIn.token_hash).startswith(handle, autoescape=True) & (col(SignIn.user_id) == user_id)
+    if len(handle) < _HANDLE_CHARACTERS or not handle.isalnum():
+        return False
+    announce(session, access.topic_of(user_id))
+    return session.connection().execute(delete(SignIn).where(mine)).rowcount > 0
+
+
+def sessions_of(session: Session, user_id: UUID) -> Sequence[SignIn]:
+    """Those that are open, newest use first."""
+    at = now()
+    return session.exec(
+        select(SignIn)
+        .where(SignIn.user_id == user_id, SignIn.seen_at > at - IDLE, SignIn.created_at > at - ABSOLUTE)
+        .order_by(col(SignIn.seen_at).desc(), col(SignIn.created_at).desc())
+    ).all()
+
+
+def who_has_session(database: Database, token: str, address: str = "") -> Principal | None:
     """The person behind a session cookie; None if it is unknown, ended, or the account is disabled."""
     at = now()
     with database.read() as session:
@@ -96,51 +182,9 @@ def who_has_session(database: Database, token: str) -> Principal | None:
         if visit.seen_at < at - IDLE or visit.created_at < at - ABSOLUTE:
             return None
         stale = visit.seen_at < at - SEEN_EVERY
-        principal = Principal(user.id, user.name, user.email, user.role, "page", f"user:{user.id}")
+        principal = principal_of(user, address)
     if stale:
         with database.write() as session:
             if fresh := session.get(SignIn, hash_of(token)):
                 fresh.seen_at = at
     return principal
-
-
-def who_has_key(database: Database, key: str) -> Principal | None:
-    """Who an API key acts for; None if it is unknown or revoked, or the account is disabled."""
-    at = now()
-    with database.read() as session:
-        found = session.exec(
-            select(ApiKey, User)
-            .where(ApiKey.user_id == User.id)
-            .where(ApiKey.key_hash == hash_of(key))
-            .where(col(ApiKey.revoked_at).is_(None), col(User.disabled_at).is_(None))
-        ).one_or_none()
-        if found is None:
-            return None
-        api_key, user = found
-        stale = api_key.used_at is None or api_key.used_at < at - SEEN_EVERY
-        key_id = api_key.id
-        principal = Principal(user.id, user.name, user.email, user.role, "api", f"key:{key_id}")
-    if stale:
-        with database.write() as session:
-            if fresh := session.get(ApiKey, key_id):
-                fresh.used_at = at
-    return principal
-
-
-def make_key() -> str:
-    """A new API key: 256 random bits."""
-    return KEY_PREFIX + secrets.token_urlsafe(32)
-
-
-def add_key(session: Session, user: User, name: str, key: str) -> ApiKey:
-    """Stores the key's hash; the key itself is not kept. The same key twice is one key."""
-    found = session.exec(select(ApiKey).where(ApiKey.key_hash == hash_of(key))).one_or_none()
-    if found is None:
-        prefix = key[: min(_PREFIX_CHARACTERS, len(key) // 3)]
-        found = ApiKey(name=name, prefix=prefix, key_hash=hash_of(key), user_id=user.id)
-        session.add(found)
-    return found
-
-
-def users(session: Session) -> int:
-    return session.exec(select(func.count()).select_from(User)).one()

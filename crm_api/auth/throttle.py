@@ -1,59 +1,83 @@
-"""How often somebody may guess a password.
+"""How often somebody may guess a password or a code.
 
 Tries are counted before the password is looked at, so many at once do not slip through, and nobody is kept waiting
 in a thread. Counted are: this account from this address (low), everything from the address, and the account from
 everywhere (high, or anyone could lock anyone out).
 """
 
-import hashlib
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, delete, update
 
+from crm_api.auth.hashing import hash_of
 from crm_api.auth.models import SignInTries
 from shared.clock import now
 
 WINDOW = timedelta(minutes=15)
 PAIR, ADDRESS, ACCOUNT = 5, 50, 100  # tries in a window
+CODE = 10  # of a second factor, from everywhere: who gets that far knows the password
+LINK, LINKS = 3, 20  # mails with a link for a new password: to one account, for one address
 
 
-def _key(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()
+class TooManyTries(Exception):
+    """Nothing was looked at. again_at: when the next try may be made."""
+
+    def __init__(self, again_at: datetime) -> None:
+        super().__init__(again_at)
+        self.again_at = again_at
 
 
 def _count(session: Session, name: str, at: datetime) -> SignInTries:
     upsert = (postgresql if session.get_bind().dialect.name == "postgresql" else sqlite).insert(SignInTries)
     session.execute(
-        upsert.values(key=_key(name), since=at, tries=1).on_conflict_do_update(
+        upsert.values(key=hash_of(name), since=at, tries=1).on_conflict_do_update(
             index_elements=["key"], set_={"tries": SignInTries.tries + 1}
         )
     )
-    return session.get_one(SignInTries, _key(name), populate_existing=True)
+    return session.get_one(SignInTries, hash_of(name), populate_existing=True)
 
 
-def count_try(session: Session, email: str, address: str) -> datetime | None:
-    """Counts one try; None if it may be made, else when the next one may."""
+def _count_each(session: Session, *limits: tuple[str, int]) -> datetime | None:
     at = now()
     session.execute(delete(SignInTries).where(col(SignInTries.since) < at - WINDOW))
     # one after the other: who is out of tries here does not use up the account's for everyone
-    for name, limit in (
-        (f"pair:{email}@{address}", PAIR),
-        (f"address:{address}", ADDRESS),
-        (f"account:{email}", ACCOUNT),
-    ):
+    for name, limit in limits:
         row = _count(session, name, at)
         if row.tries > limit:
             return row.since + WINDOW
     return None
 
 
+def count_try(session: Session, email: str, address: str) -> datetime | None:
+    """Counts one try; None if it may be made, else when the next one may."""
+    return _count_each(
+        session,
+        (f"pair:{email}@{address}", PAIR),
+        (f"address:{address}", ADDRESS),
+        (f"account:{email}", ACCOUNT),
+    )
+
+
+def count_code(session: Session, user_id: UUID) -> datetime | None:
+    return _count_each(session, (f"code:{user_id}", CODE))
+
+
+def count_link(session: Session, email: str, address: str) -> datetime | None:
+    return _count_each(session, (f"links:{address}", LINKS), (f"link:{email}", LINK))
+
+
 def forget_tries(session: Session, email: str, address: str) -> None:
     """The password was right: the account starts again, the address gets this one try back."""
-    forgotten = [_key(f"pair:{email}@{address}"), _key(f"account:{email}")]
+    forgotten = [hash_of(f"pair:{email}@{address}"), hash_of(f"account:{email}")]
     session.execute(delete(SignInTries).where(col(SignInTries.key).in_(forgotten)))
     session.execute(
         update(SignInTries)
-        .where(col(SignInTries.key) == _key(f"address:{address}"))
+        .where(col(SignInTries.key) == hash_of(f"address:{address}"))
         .values(tries=SignInTries.tries - 1)
     )
+
+
+def forget_codes(session: Session, user_id: UUID) -> None:
+    session.execute(delete(SignInTries).where(col(SignInTries.key) == hash_of(f"code:{user_id}")))

@@ -88,10 +88,10 @@ def update_customer(database: DatabaseDep, principal: SignedIn, customer_id: UUI
 
 
 @router.delete("/{customer_id}", status_code=204)
-def delete_customer(database: DatabaseDep, _: SignedIn, customer_id: UUID) -> None:
+def delete_customer(database: DatabaseDep, principal: SignedIn, customer_id: UUID) -> None:
     """Only one that nothing was ever written to (else 409: archive it)."""
     with database.write() as session:
-        service.remove(session, customer_id)
+        service.remove(session, principal, customer_id)
 
 
 @router.post("/{customer_id}/archive")

@@ -17,7 +17,7 @@ from crm_api.deps import DatabaseDep, SettingsDep
 from crm_api.errors import Invalid
 from crm_api.messages.composer import blank
 from crm_api.settings import CrmSettings
-from crm_api.web.templates import is_htmx, render, render_part
+from crm_api.web.templates import is_htmx, principal_of, render, render_part
 from crm_api.web.toasts import Toast, redirect
 
 router = APIRouter(include_in_schema=False)
@@ -121,7 +121,8 @@ def _customer_page(
     here = f"/customers/{customer_id}"
     query = {"kind": kind if kind != "everything" else None}
     composer = None
-    if found.email and not found.archived:
+    principal = principal_of(request)
+    if found.email and not found.archived and principal and principal.may("messages.send"):
         composer = blank(settings, session, to=[f"customer:{customer_id}"], back=here)
     return render(
         request,

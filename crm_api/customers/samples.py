@@ -13,7 +13,7 @@ from crm_api.customers.models import Customer, CustomerEntry
 from shared.clock import now
 
 BY = "Posthaste"
-_PRINCIPAL = Principal(UUID(int=0), BY, "", "admin", "page", "samples")
+_PRINCIPAL = Principal(UUID(int=0), BY, "", "admin", "command", "samples")
 
 # first name, last name, company, email, phone, address, language, tags
 _PEOPLE = """

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlmodel import Session, col, delete, select
 
+from crm_api.audit.record import record
 from crm_api.auth.principal import Principal
 from crm_api.changes import announce
 from crm_api.customers.checks import (
@@ -101,7 +102,7 @@ def _set_archived(session: Session, principal: Principal, customer_id: UUID, arc
     return customer
 
 
-def remove(session: Session, customer_id: UUID) -> None:
+def remove(session: Session, principal: Principal, customer_id: UUID) -> None:
     """Deletes a customer that nothing was ever written to; raises Conflict for any other."""
     customer = _get_to_change(session, customer_id)
     if session.exec(select(Delivery.id).where(Delivery.customer_id == customer_id).limit(1)).first():
@@ -109,6 +110,7 @@ def remove(session: Session, customer_id: UUID) -> None:
     for table in (CustomerWord, CustomerTag, CustomerEntry, Contact):
         session.execute(delete(table).where(col(table.customer_id) == customer_id))
     session.delete(customer)
+    record(session, principal, "customer.removed", customer_id, customer.name)
     announce(session, "customers", f"customer:{customer_id}")
 
 
@@ -117,6 +119,7 @@ def add_note(session: Session, principal: Principal, customer_id: UUID, text: st
     customer = get(session, customer_id)
     entry = CustomerEntry(customer_id=customer_id, kind="note", by=principal.name, text=note)
     session.add(entry)
+    record(session, principal, "customer.noted", customer_id, customer.name)
     announce(session, f"customer:{customer.id}")
     return entry
 
@@ -172,6 +175,14 @@ def remove_contact(session: Session, principal: Principal, customer_id: UUID, co
     session.flush()
     _index(session, customer)
     _note(session, customer, principal, "contact", data={"verb": "removed", "name": contact.name, "was": was})
+
+
+def _which(data: Mapping[str, object]) -> dict[str, object]:
+    """Which fields were changed, without what is in them: that stands in the time line, and can be deleted there."""
+    changes = data.get("changes")
+    fields = sorted(changes) if isinstance(changes, dict) else []
+    fields += ["tags"] if "tags" in data else []
+    return {"fields": fields} if fields else {}
 
 
 def same_address(session: Session, customer: Customer) -> list[Customer]:
@@ -231,5 +242,8 @@ def _note(
     data: dict[str, object] | None = None,
 ) -> None:
     customer.changed_at = now()
-    session.add(CustomerEntry(customer_id=customer.id, kind=kind, by=principal.name, data=data or {}))
+    data = data or {}
+    session.add(CustomerEntry(customer_id=customer.id, kind=kind, by=principal.name, data=data))
+    action = f"contact.{data['verb']}" if kind == "contact" else f"customer.{kind}"
+    record(session, principal, action, customer.id, customer.name, **_which(data))
     announce(session, "customers", f"customer:{customer.id}")

@@ -17,6 +17,7 @@ from crm_api.messages.states import State
 from crm_api.web.words import number, said
 from shared.clock import now
 from shared.fields import FieldError, Template
+from shared.fields import shown as shown_fields
 
 SORTS = {"name": "name", "company": "company", "written": "last letter", "created": "newest"}
 KINDS = {"everything": "Everything", "letters": "Letters", "notes": "Notes", "changes": "Changes"}
@@ -114,7 +115,7 @@ def _last_letters(session: Session, ids: list[UUID]) -> dict[UUID, Letter]:
 def merged(subject: str, delivery: Delivery) -> str:
     """The subject as this recipient got it."""
     try:
-        return Template(subject).fill(delivery.fields)
+        return Template(subject).fill(shown_fields(delivery.fields))
     except FieldError:
         return subject
 

@@ -9,12 +9,13 @@ from uuid import UUID
 from sqlalchemy import delete, update
 from sqlmodel import Session, col, select
 
+from crm_api.audit.record import record
 from crm_api.auth.principal import Principal
 from crm_api.changes import announce
 from crm_api.dead_letters.models import DeadLetterRemoval
-from crm_api.errors import Conflict, Invalid
+from crm_api.errors import Conflict, Forbidden, Invalid
 from crm_api.messages.counts import count_moves
-from crm_api.messages.models import Delivery, DeliveryEntry, MessageWord, Suppression
+from crm_api.messages.models import Delivery, DeliveryEntry, Message, MessageWord, Suppression
 from crm_api.messages.service import get, get_delivery
 from crm_api.messages.states import DISCARDABLE, RETRYABLE, State
 from crm_api.settings import CrmSettings
@@ -39,7 +40,8 @@ _WORDS = {
 def cancel(session: Session, delivery_id: UUID, principal: Principal) -> Delivery:
     """Pending and not claimed by the relay, or Conflict."""
     delivery = get_delivery(session, delivery_id)
-    if not _cancel(session, [delivery], principal):
+    message = _message_of(session, delivery, principal)
+    if not _cancel(session, message, [delivery], principal):
         session.refresh(delivery)
         raise Conflict(f"This letter {_WORDS[State(delivery.state)]}; it can no longer be cancelled.")
     return delivery
@@ -48,14 +50,33 @@ def cancel(session: Session, delivery_id: UUID, principal: Principal) -> Deliver
 def cancel_message(session: Session, message_id: UUID, principal: Principal) -> int:
     """Cancels what has not left yet; how many that were. Conflict if it was none."""
     message = get(session, message_id)
+    check_own(message, principal)
     pending = session.exec(select(Delivery).where(Delivery.message_id == message.id, Delivery.state == State.pending))
-    count = _cancel(session, list(pending), principal)
+    count = _cancel(session, message, list(pending), principal)
     if not count:
         raise Conflict("Nothing of this message can be cancelled any more: it is with the mail room already.")
     return count
 
 
-def _cancel(session: Session, rows: list[Delivery], principal: Principal) -> int:
+def may_change(message: Message, principal: Principal) -> bool:
+    """Their own letters, and those of others if their role says so."""
+    if message.author_id == principal.user_id and principal.may("messages.change"):
+        return True
+    return principal.may("messages.change") and principal.may("messages.change_any")
+
+
+def check_own(message: Message, principal: Principal) -> None:
+    if not may_change(message, principal):
+        raise Forbidden(f"{message.author} wrote this letter. They can do that, or a manager or operator.")
+
+
+def _message_of(session: Session, delivery: Delivery, principal: Principal) -> Message:
+    message = get(session, delivery.message_id)
+    check_own(message, principal)
+    return message
+
+
+def _cancel(session: Session, message: Message, rows: list[Delivery], principal: Principal) -> int:
     at = now()
     cancelled = []
     for delivery in rows:
@@ -73,6 +94,8 @@ def _cancel(session: Session, rows: list[Delivery], principal: Principal) -> int
             _note(session, delivery, "cancelled", principal)
     for delivery in cancelled:
         session.refresh(delivery)
+    if cancelled:
+        record(session, principal, "message.cancelled", message.id, message.subject, letters=len(cancelled))
     count_moves(session, ((row.message_id, State.pending, State.cancelled) for row in cancelled), at)
     _tell_customers(session, cancelled)
     return len(cancelled)
@@ -87,6 +110,7 @@ def retry(
 ) -> Delivery:
     """Sends it again as a new generation, to a new address if one is given. Also takes it out of mail.dead.v1."""
     delivery = get_delivery(session, delivery_id)
+    message = _message_of(session, delivery, principal)
     _check_settled(delivery, RETRYABLE, "sent again")
     try:
         to = clean_address(address) if address else delivery.address
@@ -120,6 +144,7 @@ def retry(
         queue_id=None,
     )
     session.merge(MessageWord(message_id=delivery.message_id, word=to.lower()))
+    record(session, principal, "delivery.retried", message.id, message.subject, delivery=str(delivery.id), to=to)
     announce(session, "outbox")
     return delivery
 
@@ -127,9 +152,19 @@ def retry(
 def discard(session: Session, delivery_id: UUID, principal: Principal) -> Delivery:
     """Lets a failed or unknown one be. Also takes it out of mail.dead.v1."""
     delivery = get_delivery(session, delivery_id)
+    message = _message_of(session, delivery, principal)
     _check_settled(delivery, DISCARDABLE, "discarded")
     _note(session, delivery, "discarded", principal)
     _move(session, delivery, State.discarded, done_at=now())
+    record(
+        session,
+        principal,
+        "delivery.discarded",
+        message.id,
+        message.subject,
+        delivery=str(delivery.id),
+        to=delivery.address,
+    )
     return delivery
 
 

@@ -179,7 +179,9 @@ def upload_file(
     """Stores an attachment; a message names it by its hash."""
     content = file.file.read(settings.max_attachment_bytes + 1)
     with database.write() as session:
-        stored = service.store_file(session, files, settings, content, file.filename or "", file.content_type, sha256)
+        stored = service.store_file(
+            session, signed_in, files, settings, content, file.filename or "", file.content_type, sha256
+        )
         return FileOut.model_validate(stored)
 
 

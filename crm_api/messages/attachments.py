@@ -8,6 +8,8 @@ from uuid import UUID
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session
 
+from crm_api.audit.record import record
+from crm_api.auth.principal import Principal
 from crm_api.errors import FieldProblem, Invalid, TooLarge
 from crm_api.messages.models import MessageAttachment, StoredFile
 from crm_api.messages.schemas import AttachmentDraft
@@ -20,6 +22,7 @@ _NOT_IN_A_NAME = set('/\\:*?"<>|') | {chr(code) for code in range(32)} | {"\x7f"
 
 def store_file(
     session: Session,
+    principal: Principal,
     files: FileStore,
     settings: CrmSettings,
     content: bytes,
@@ -31,6 +34,7 @@ def store_file(
     stored = _keep(files, settings, content, filename, content_type, sha256, "file")
     upsert = (postgresql if session.get_bind().dialect.name == "postgresql" else sqlite).insert(StoredFile)
     session.execute(upsert.on_conflict_do_nothing(), [stored.model_dump()])
+    record(session, principal, "file.stored", stored.sha256, filename, bytes=stored.size)
     return session.get_one(StoredFile, stored.sha256)
 
 

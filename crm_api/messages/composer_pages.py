@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from sqlmodel import Session, col, select
 
 from crm_api.auth.deps import SignedIn
+from crm_api.auth.principal import Principal
 from crm_api.customers.models import Customer
 from crm_api.deps import DatabaseDep, FilesDep, IntakeDep, SettingsDep
 from crm_api.errors import Conflict, FieldProblem, Invalid, Problem, TooLarge
@@ -99,7 +100,7 @@ def new_message(
 @router.post("/messages/compose")
 def compose(
     request: Request,
-    _: SignedIn,
+    signed_in: SignedIn,
     database: DatabaseDep,
     files: FilesDep,
     settings: SettingsDep,
@@ -109,7 +110,7 @@ def compose(
 ) -> Response:
     """The whole form again on a page of its own, after a button that JavaScript would have spared: add or remove
     a recipient or file, show the letter, send later."""
-    form, problem = _with_uploads(form, uploads, database, files, settings)
+    form, problem = _with_uploads(signed_in, form, uploads, database, files, settings)
     verb, _sep, value = do.partition(":")
     if verb == "remove":
         form = replace(form, to=[other for other in form.to if other != value])
@@ -140,11 +141,16 @@ def recipient(request: Request, _: SignedIn, database: DatabaseDep, value: Text)
 
 @router.post("/messages/files")
 def upload(
-    request: Request, _: SignedIn, database: DatabaseDep, files: FilesDep, settings: SettingsDep, file: UploadFile
+    request: Request,
+    signed_in: SignedIn,
+    database: DatabaseDep,
+    files: FilesDep,
+    settings: SettingsDep,
+    file: UploadFile,
 ) -> Response:
     """Stores one file; answers its line for the composer, or the line that says what is wrong with it."""
     try:
-        chip = _store(file, database, files, settings)
+        chip = _store(signed_in, file, database, files, settings)
     except (Invalid, TooLarge) as problem:
         return render_part(request, "messages/upload_problem.html", status=problem.status, message=problem.detail)
     return render_part(request, "messages/file_chip.html", file=chip)
@@ -163,7 +169,7 @@ def send(
 ) -> Response:
     """Takes the letter in. The same form sent twice makes one message; a wrong one comes back as it was."""
     clicked_at = now()
-    form, problem = _with_uploads(form, uploads, database, files, settings)
+    form, problem = _with_uploads(signed_in, form, uploads, database, files, settings)
     try:
         if problem:
             raise problem
@@ -266,7 +272,7 @@ def _named(session: Session, form: ComposerForm) -> ComposerForm:
 
 
 def _with_uploads(
-    form: ComposerForm, uploads: list[UploadFile], database: Any, files: Any, settings: Any
+    principal: Principal, form: ComposerForm, uploads: list[UploadFile], database: Any, files: Any, settings: Any
 ) -> tuple[ComposerForm, Problem | None]:
     """Files that came with the form itself, stored at once so that an error does not lose them."""
     kept, wrong = list(form.file), []
@@ -274,17 +280,17 @@ def _with_uploads(
         if not file.filename:  # an empty file field sends one without a name
             continue
         try:
-            kept.append(_store(file, database, files, settings).value)
+            kept.append(_store(principal, file, database, files, settings).value)
         except (Invalid, TooLarge) as problem:
             wrong.append(FieldProblem("uploads", problem.detail))
     return replace(form, file=kept), Invalid(wrong[0].message, *wrong) if wrong else None
 
 
-def _store(file: UploadFile, database: Any, files: Any, settings: Any) -> FileChip:
+def _store(principal: Principal, file: UploadFile, database: Any, files: Any, settings: Any) -> FileChip:
     name = (file.filename or "").replace("\\", "/").rpartition("/")[2]
     content = file.file.read(settings.max_attachment_bytes + 1)
     with database.write() as session:
-        stored = service.store_file(session, files, settings, content, name, file.content_type)
+        stored = service.store_file(session, principal, files, settings, content, name, file.content_type)
         return FileChip(stored.sha256, name, stored.size)
 
 

@@ -9,11 +9,13 @@ from sqlalchemy.exc import OperationalError
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from crm_api.auth.guard import allow
 from crm_api.errors import Problem, answer, database_away
 from crm_api.messages.api import create_message
 from crm_api.messages.schemas import MessageDraft
 
 PATH = "/api/v1/messages"
+ROUTE = f"POST {PATH}"
 LARGEST = 64 * 1024  # bytes: what is parsed here is parsed at once
 
 
@@ -31,6 +33,11 @@ class FastLane:
             await self.app(scope, receive, send)
             return
         request = Request(scope, receive)
+        try:
+            allow(request, ROUTE)  # no route's guard stands on this way
+        except Problem as problem:
+            await answer(request, problem)(scope, receive, send)
+            return
         body = await request.body()
         try:
             draft = MessageDraft.model_validate_json(body)

@@ -15,7 +15,7 @@ from crm_api.messages.composer_pages import router as composer_router
 from crm_api.messages.views import VIEWS, Fix, foreign_html, list_rows, message_view, tabs
 from crm_api.reconciliation.service import missing_of
 from crm_api.web.security import MAIL_POLICY
-from crm_api.web.templates import render
+from crm_api.web.templates import principal_of, render
 from crm_api.web.toasts import Toast, redirect
 from shared.files import FileStoreError
 
@@ -93,6 +93,7 @@ def _message_page(
         parts=LETTER,
         view=shown,
         message=found,
+        may_change=actions.may_change(found, by) if (by := principal_of(request)) else False,
         here=here,
         since=sayings.since,
         this_page=_url(here, query | {"open": str(opened) if opened else ""}),

@@ -13,6 +13,8 @@ from uuid import UUID
 from sqlalchemy import Table
 from sqlmodel import Session
 
+from crm_api.audit.models import AuditEntry
+from crm_api.audit.record import row as audit_row
 from crm_api.auth.principal import Principal
 from crm_api.customers.models import Customer
 from crm_api.hot import Hot
@@ -32,6 +34,7 @@ MOST_DELIVERIES = 1000  # in one answer
 
 Row = dict[str, Any]  # column → value
 
+_audit: Table = AuditEntry.__table__  # type: ignore[attr-defined]
 _file: Table = StoredFile.__table__  # type: ignore[attr-defined]
 _message: Table = Message.__table__  # type: ignore[attr-defined]
 _attachment: Table = MessageAttachment.__table__  # type: ignore[attr-defined]
@@ -50,6 +53,7 @@ class Plan:
     deliveries: list[Row]
     attachments: list[MessageAttachment]
     files: list[StoredFile]  # that came with the draft
+    audit: Row
 
     @property
     def id(self) -> UUID:
@@ -117,7 +121,8 @@ def plan(
     }
     used = sorted(letter.fields)
     deliveries = [_delivery_row(message, recipient, used, due_at) for recipient in prepared.recipients]
-    return Plan(message, deliveries, attached, new_files)
+    audit = audit_row(principal, "message.sent", message_id, draft.subject, {"to": planned}) | {"id": message_id}
+    return Plan(message, deliveries, attached, new_files, audit)
 
 
 def _delivery_row(message: Row, recipient: Recipient, used: Sequence[str], due_at: datetime) -> Row:
@@ -166,5 +171,6 @@ def store(hot: Hot, plans: Sequence[Plan]) -> None:
     hot.insert(_attachment, [row.model_dump() for one in plans for row in one.attachments])
     hot.insert(_delivery, [row for one in plans for row in one.deliveries])
     hot.insert(_words, [row for one in plans for row in one.words])
+    hot.insert(_audit, [one.audit for one in plans])
     hot.update(_customer, [{"id": customer, "written_at": written[customer]} for customer in sorted(written)])
     hot.announce(["outbox", "messages", "system", *(f"customer:{customer}" for customer in written)])

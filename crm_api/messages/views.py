@@ -14,7 +14,7 @@ from crm_api.messages.markdown import parts_of
 from crm_api.messages.models import Delivery, Message, MessageAttachment
 from crm_api.messages.states import DISCARDABLE, RETRYABLE, State
 from crm_api.web.words import listed, local
-from shared.fields import Template
+from shared.fields import Template, shown
 
 ALL_OPEN = 5  # up to so many deliveries stand open below one another; more are a list with one open
 PAGE = 50
@@ -205,7 +205,7 @@ def _delivery_tabs(message: Message, current: str) -> list[Tab]:
 
 def letter_view(session: Session, message: Message, delivery: Delivery | None) -> LetterView:
     """Without a delivery the fields stand as they were written."""
-    values = delivery.fields if delivery else {}
+    values = shown(delivery.fields) if delivery else {}
     body = None
     if message.markdown is not None:
         # Markdown's own output has no raw HTML, and each value is escaped
@@ -246,4 +246,4 @@ def _postmark(session: Session, delivery: Delivery | None) -> Postmark:
 
 
 def foreign_html(message: Message, delivery: Delivery | None) -> str:
-    return _fill(message.html or "", delivery.fields if delivery else {}, escape)
+    return _fill(message.html or "", shown(delivery.fields) if delivery else {}, escape)

@@ -6,10 +6,12 @@ from uuid import UUID
 
 from sqlmodel import Session, col, select
 
+from crm_api.audit.record import record
 from crm_api.auth.principal import Principal
 from crm_api.changes import announce
 from crm_api.dead_letters.models import DeadLetterRemoval
 from crm_api.errors import Conflict
+from crm_api.messages import service as messages
 from crm_api.messages.models import Message
 from crm_api.paging import make_cursor, read_cursor
 from crm_api.reconciliation import letters
@@ -19,6 +21,7 @@ from crm_api.reconciliation.models import ASKED, Finding, Look, Stranger
 from crm_api.settings import CrmSettings
 from shared.clock import now
 
+HERE = "reconciliation", "Reconciliation"  # what the audit calls it
 AT_ONCE = 500  # letters in one transaction
 MOST_STRANGERS = 200  # shown
 
@@ -78,6 +81,11 @@ def requeue(session: Session, settings: CrmSettings, principal: Principal, messa
     done = letters.requeue(session, rows, principal.name)
     if done:
         note(session, "requeued", [row.id for row in rows], now(), principal.name, message_id)
+        if message_id:
+            subject = messages.get(session, message_id).subject
+            record(session, principal, "message.requeued", message_id, subject, letters=done)
+        else:
+            record(session, principal, "reconciliation.requeued", *HERE, letters=done)
         _lower(session, rows, "missing")
     return done
 
@@ -88,6 +96,7 @@ def give_up(session: Session, settings: CrmSettings, principal: Principal) -> in
     done = letters.give_up(session, rows, principal.name)
     if done:
         note(session, "lost", [row.id for row in rows], now(), principal.name)
+        record(session, principal, "reconciliation.given_up", *HERE, letters=done)
         _lower(session, rows, "old")
     return done
 
@@ -133,6 +142,7 @@ def remove_strangers(session: Session, keys: list[str], principal: Principal) ->
         session.merge(DeadLetterRemoval(key=one.key))
         session.delete(one)
     note(session, "strangers_removed", [one.key for one in found], now(), principal.name)
+    record(session, principal, "reconciliation.removed", *HERE, keys=[one.key for one in found])
     look = newest(session)
     if look is not None:
         figures = from_row(look)

@@ -8,9 +8,10 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from crm_api.auth.deps import SignedIn
-from crm_api.deps import FeedDep
+from crm_api.deps import DatabaseDep, FeedDep
 from crm_api.errors import Invalid, NotFound
 from crm_api.paging import Page
+from crm_api.sandbox import service
 from crm_api.sandbox.deps import StoreDep
 from crm_api.sandbox.mail import read, read_head
 from crm_api.sandbox.schemas import Cleared, MailOut, MailSummary
@@ -61,9 +62,9 @@ def _before(cursor: str | None) -> int | None:
 
 
 @router.delete("/messages")
-def clear(store: StoreDep, _: SignedIn) -> Cleared:
+def clear(store: StoreDep, signed_in: SignedIn, database: DatabaseDep) -> Cleared:
     """Empties the inbox."""
-    return Cleared(deleted=store.clear())
+    return Cleared(deleted=service.clear(store, database, signed_in))
 
 
 @router.get("/messages/{mail_id}", response_model_by_alias=True)

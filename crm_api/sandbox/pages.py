@@ -7,8 +7,9 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from crm_api.auth.deps import SignedIn
-from crm_api.deps import SettingsDep
+from crm_api.deps import DatabaseDep, SettingsDep
 from crm_api.errors import NotFound
+from crm_api.sandbox import service
 from crm_api.sandbox.deps import StoreDep
 from crm_api.sandbox.mail import ReadMail, read, read_head
 from crm_api.sandbox.scripts import EXAMPLES
@@ -63,8 +64,8 @@ def confirm_clear(request: Request, store: StoreDep, _: SignedIn) -> Response:
 
 
 @router.post("/sandbox/clear")
-def clear(store: StoreDep, _: SignedIn) -> Response:
-    count = store.clear()
+def clear(store: StoreDep, signed_in: SignedIn, database: DatabaseDep) -> Response:
+    count = service.clear(store, database, signed_in)
     return redirect("/sandbox", Toast("Inbox emptied.", f"{plural(count, 'mail')} deleted."))
 
 

@@ -111,11 +111,12 @@ def system_now(request: Request) -> Any:
 def _frame(request: Request) -> dict[str, Any]:
     """What the base page itself needs."""
     theme = request.cookies.get(THEME_COOKIE)
-    work, operations = navigation.entries()
+    work, operations, house = navigation.entries(principal_of(request))
     return {
         "theme": theme if theme in THEMES else None,
         "work": work,
         "operations": operations,
+        "house": house,
         "console_url": request.app.state.settings.console_url,
         "path": request.url.path,
         "system": system_now(request) if principal_of(request) else None,

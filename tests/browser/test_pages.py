@@ -41,6 +41,11 @@ SCENES = [
     "reconciliation",
     "lost",
     "stranger",
+    "user",
+    "user, invited",
+    "user, disabled",
+    "user, disable",
+    "key, revoke",
 ]
 PATHS = [
     "/messages",
@@ -57,6 +62,15 @@ PATHS = [
     "/search",
     "/customers",
     "/customers/new",
+    "/users",
+    "/users/new",
+    "/keys",
+    "/keys/new",
+    "/account",
+    "/account/second-factor",
+    "/account/second-factor/off",
+    "/audit",
+    "/audit?object=nothing",
     "/help/keys",
     "/help/api",
     "/no/such/page",
@@ -65,7 +79,7 @@ PATHS = [
 
 # what a page is made of, or leads to, but is no page itself
 NO_PAGES = re.compile(
-    "/api/|/health/|/static/|/events|/favicon|/system|/openapi|/$|.*/suggest|.*/files/|.*/html$|.*/source$|/sign-in"
+    "/api/|/health/|/static/|/events|/favicon|/system|/openapi|/$|.*/suggest|.*/files/|.*/html$|.*/source$|/sign-in|/links/|/audit.csv"
 )
 
 
@@ -104,8 +118,25 @@ def test_page(visitor: Visitor, path: str) -> None:
         assert look(page) == {}
 
 
-def test_sign_in(stranger: Visitor) -> None:
-    with stranger.page("/sign-in") as page:
+@pytest.mark.parametrize("path", ["/sign-in", "/sign-in/forgot", "link", "/links/none"])
+def test_before_signing_in(stranger: Visitor, scenes: dict[str, str], path: str) -> None:
+    with stranger.page(scenes.get(path, path)) as page:
+        assert page.locator("h1").count() == 1
+        assert look(page) == {}
+
+
+def test_what_is_shown_once(visitor: Visitor) -> None:
+    """A key, and by plain forms."""
+    with visitor.page("/keys/new", javascript=False) as page:
+        page.get_by_role("button", name="Make the key").click()
+        assert "needs a change" in page.locator(".lede").inner_text()
+        page.get_by_label("Name").fill("web shop")
+        page.get_by_role("button", name="Make the key").click()
+        assert page.get_by_label("The key").input_value().startswith("ph_")
+    with visitor.page("/keys/new") as page:
+        page.get_by_label("Name").fill("web shop")
+        page.get_by_role("button", name="Make the key").click()
+        page.get_by_label("The key").wait_for()
         assert look(page) == {}
 
 

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import pyotp
 from playwright.sync_api import expect
 
 from tests.support.crm import Crm
 from tests.support.pages import Visitor
+from tests.support.people import EMAIL, PASSWORD
 from tests.support.scenes import settle
 
 
@@ -114,3 +116,42 @@ def test_appearance_and_sign_out(stranger: Visitor) -> None:
         expect(page.get_by_label("Password")).to_be_visible()
         page.goto("/messages?view=sent")
         assert page.url.endswith("/sign-in?next=/messages%3Fview%3Dsent")
+
+
+def test_a_second_factor_from_the_first_click_to_signing_in(newcomer: Visitor) -> None:
+    with newcomer.page("/account", javascript=False) as page:
+        page.get_by_role("link", name="Turn on the second factor").click()
+        app = pyotp.TOTP(page.locator("code.secret").inner_text().replace(" ", ""))
+        page.get_by_label("The six digits").fill(app.now())
+        page.get_by_role("button", name="Turn it on").click()
+        codes = page.locator(".codes code").all_inner_texts()
+        page.get_by_role("button", name="your account").click()
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_label("Email").fill(EMAIL)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_label("Code from").fill(codes[0])
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.locator("h1")).to_have_text("Customers")
+        page.goto("/account/second-factor/off")
+        page.get_by_label("Your password").fill(PASSWORD)
+        page.get_by_role("button", name="Turn it off").click()
+        expect(page.locator(".toast")).to_contain_text("The second factor is off.")
+    newcomer.sign_in()  # the next ones' session
+
+
+def test_an_invitation(visitor: Visitor, stranger: Visitor, scenes: dict[str, str]) -> None:
+    with visitor.page("/users/new", javascript=False) as page:
+        page.get_by_label("Name").fill("Rut Berg")
+        page.get_by_label("Email").fill("rut@berg.example")
+        page.get_by_role("button", name="Send the invitation").click()
+        expect(page.locator(".lede")).to_contain_text("Invited.")
+    with stranger.page(scenes["link"], javascript=False) as page:
+        page.get_by_label("Password").fill("plums and apples and pears")
+        page.get_by_role("button", name="Set this password").click()
+        expect(page.locator(".toast")).to_contain_text("Your password is set.")
+        page.get_by_label("Email").fill("tom@holt-trees.example")
+        page.get_by_label("Password").fill("plums and apples and pears")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.locator("h1")).to_have_text("Customers")
+        expect(page.locator("#nav")).not_to_contain_text("Users")

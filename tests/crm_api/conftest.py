@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from crm_api.app import create_app
+from crm_api.auth.keys import add_key
 from crm_api.auth.models import User
-from crm_api.auth.service import add_key
 from crm_api.db import Database
 from crm_api.settings import CrmSettings
 from tests.support.crm import Crm, crm_of

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from sqlmodel import Session, col, select
 
+from crm_api.auth.keys import who_has_key
 from crm_api.auth.models import ApiKey, User
-from crm_api.auth.service import sign_in, who_has_key
+from crm_api.auth.service import Visitor, sign_in
 from crm_api.customers.models import Contact, Customer, CustomerEntry
 from crm_api.customers.service import list_page
 from crm_api.db import Database
@@ -56,7 +57,7 @@ def test_a_first_start_from_nothing_and_a_second(empty_url: str, tmp_path: Path)
     line = re.fullmatch(r"administrator boss@example\.com password (\S{20,})\n", said)
     assert line
     database = _database(empty_url)
-    assert sign_in(database, "boss@example.com", line[1], "") is not None
+    assert sign_in(database, "boss@example.com", line[1], Visitor()) is not None
     assert (who := who_has_key(database, "ph_first-key")) is not None
     assert who.email == "boss@example.com"
     with database.read() as session:
@@ -69,7 +70,7 @@ def test_a_first_start_from_nothing_and_a_second(empty_url: str, tmp_path: Path)
         assert session.exec(select(Customer.id).order_by(col(Customer.id))).all() == before
         assert len(session.exec(select(User)).all()) == 1
         assert len(session.exec(select(ApiKey)).all()) == 2
-    assert sign_in(database, "boss@example.com", line[1], "") is not None, "the password stays"
+    assert sign_in(database, "boss@example.com", line[1], Visitor()) is not None, "the password stays"
     database.close()
 
 
@@ -89,7 +90,7 @@ def _check_samples(session: Session) -> None:
 def test_a_given_password_is_not_printed(empty_url: str, tmp_path: Path) -> None:
     assert migrate(empty_url, tmp_path, ADMIN_PASSWORD="trees and seeds") == ""
     database = _database(empty_url)
-    assert sign_in(database, "admin@posthaste.example", "trees and seeds", "") is not None
+    assert sign_in(database, "admin@posthaste.example", "trees and seeds", Visitor()) is not None
     with database.read() as session:
         assert session.exec(select(Customer)).all() == []
     database.close()

@@ -15,12 +15,12 @@ KEY = "ph_" + "k" * 43
 
 
 @cache
-def _hashed(password: str) -> str:  # Argon2 is slow on purpose; once is enough for all tests
+def hashed(password: str) -> str:  # Argon2 is slow on purpose; once is enough for all tests
     return hash_password(password)
 
 
 def add_user(session: Session, email: str = EMAIL, name: str = "Ida Holt", password: str = PASSWORD) -> User:
-    user = User(email=email, name=name, role="admin", password_hash=_hashed(password))
+    user = User(email=email, name=name, role="admin", password_hash=hashed(password))
     session.add(user)
     session.flush()
     return user

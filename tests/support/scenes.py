@@ -3,8 +3,11 @@
 from datetime import timedelta
 from uuid import UUID
 
+from crm_api.auth import links, second_factor
+from crm_api.auth.models import SignIn
 from crm_api.customers import service as customers
 from crm_api.customers.models import Customer
+from crm_api.keys import service as keys
 from crm_api.messages import actions, service
 from crm_api.messages.models import Delivery
 from crm_api.monitoring.models import Process
@@ -14,6 +17,7 @@ from crm_api.reconciliation.figures import from_row, newest, to_row
 from crm_api.reconciliation.models import Finding, Stranger
 from crm_api.reconciliation.words import ICONS
 from crm_api.sandbox.store import SANDBOX_FILE, NewMail, SandboxStore
+from crm_api.users import service as users
 from shared.clock import now
 from shared.contracts import Outcome, OutcomeKind, TalkLine
 from shared.lanes import Lane
@@ -158,18 +162,46 @@ def compared(crm: Crm) -> dict[str, str]:
     }
 
 
+def house(crm: Crm) -> dict[str, str]:
+    """Users in every condition, sessions, keys, and with all of it the audit."""
+    browser = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
+    by = crm.principal
+    with crm.database.write() as session:
+        invited = users.add(session, by, "tom@holt-trees.example", "Tom Ek", "agent")
+        operator = users.add(session, by, LONG_ADDRESS, LONG, "operator")
+        gone = users.add(session, by, "gone@holt-trees.example", "Gone Person", "viewer")
+        operator.password_hash = gone.password_hash = "x"
+        operator.totp_secret, operator.totp_since = second_factor.new_secret(), now()
+        users.disable(session, by, gone.id)
+        session.add(SignIn(token_hash="a" * 64, user_id=by.user_id, browser=browser, address="203.0.113.9"))
+        shop, _ = keys.make(session, by, by.user_id, "web shop", ["messages.send", "messages.read"], 365)
+        old, _ = keys.make(session, by, operator.id, "monitoring", None, None)
+        keys.revoke(session, by, old.id)
+        link = links.make(session, invited, "invite")
+    return {
+        "user": f"/users/{operator.id}",
+        "user, invited": f"/users/{invited.id}",
+        "user, disabled": f"/users/{gone.id}",
+        "user, disable": f"/users/{operator.id}/disable",
+        "key, revoke": f"/keys/{shop.id}/revoke",
+        "link": f"/links/{link}",
+    }
+
+
 def everything(crm: Crm) -> dict[str, str]:
     """Name of a scene → the page that shows it."""
     heartbeats(crm)
     with crm.database.write() as session:
-        plan = service.store_file(session, crm.files, crm.settings, b"the plan", "Planting plan, north field.txt")
+        plan = service.store_file(
+            session, crm.principal, crm.files, crm.settings, b"the plan", "Planting plan, north field.txt"
+        )
     attached = [{"sha256": plan.sha256, "filename": "Planting plan, north field.txt"}]
     marta, long = people(crm)
     with crm.database.write() as session:
         nils = customers.add_contact(
             session, crm.principal, marta.id, {"first_name": "Nils", "email": "nils@l.example"}
         )
-    pages = {
+    pages = house(crm) | {
         "customer": f"/customers/{marta.id}",
         "long customer": f"/customers/{long.id}",
         "customer, edit": f"/customers/{long.id}/edit",

@@ -105,7 +105,7 @@ def test_signing_out_ends_the_session_not_only_the_cookie(browser: TestClient) -
 
 def test_all_sessions_of_a_person_can_be_ended(browser: TestClient, user: User, database: Database) -> None:
     with database.write() as session:
-        sign_out_everywhere(session, user)
+        sign_out_everywhere(session, user.id)
     assert browser.get("/help/keys").status_code == 303
 
 

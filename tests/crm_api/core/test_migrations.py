@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from crm_api.db import Database
 from crm_api.models import metadata
@@ -27,3 +29,17 @@ def test_every_table_is_there(database: Database) -> None:
 
 def test_the_migrations_folder_is_no_package() -> None:
     assert not (MIGRATIONS / "__init__.py").exists(), "it would shadow the library"
+
+
+def test_down_to_the_first_and_up_again_with_somebody_in_it(database: Database, user: object) -> None:
+    """What is there stays, though others refer to it."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("sqlalchemy.url", database.url.replace("%", "%%"))
+    command.downgrade(config, "0001")
+    command.upgrade(config, "head")
+    with database.read() as session:
+        assert (
+            session.execute(text("SELECT count(*) FROM api_key JOIN crm_user ON crm_user.id = user_id")).scalar() == 1
+        )

@@ -60,7 +60,7 @@ async def test_a_click_is_one_look_and_one_commit(crm: Crm, said: list[str]) -> 
         await asyncio.to_thread(intake.close)
     assert others == []
     told = ["INSERT"] if crm.database.sqlite else ["SELECT"]  # a row for who polls, or NOTIFY
-    rows = ["INSERT"] * 3  # message, delivery, and what they are found by
+    rows = ["INSERT"] * 4  # message, delivery, what they are found by, and the audit
     assert said == ["SELECT", "BEGIN", *rows, *told, "COMMIT"]
 
 

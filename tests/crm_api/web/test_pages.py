@@ -130,5 +130,15 @@ async def test_the_stream_says_what_the_page_listens_to(app: FastAPI) -> None:
     assert _subscriptions(feed) == set()
 
 
+async def test_the_stream_ends_when_who_listens_must_show_again_who_they_are(app: FastAPI) -> None:
+    feed: ChangeFeed = app.state.feed
+    lines = stream(feed, {"messages"}, until="user:1")
+    await anext(lines)
+    (subscription,) = _subscriptions(feed)
+    subscription.add({"user:1", "messages"})
+    with pytest.raises(StopAsyncIteration):
+        await anext(lines)
+
+
 def _subscriptions(feed: ChangeFeed) -> set[Subscription]:
     return feed._subscriptions

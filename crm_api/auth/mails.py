@@ -1,0 +1,43 @@
+"""Invitations and links for a new password, as our own letters in the urgent lane.
+
+The link stands in a field whose name begins with `secret_`: no page and no API shows its value.
+"""
+
+from sqlmodel import Session
+
+from crm_api.auth import links
+from crm_api.auth.models import User
+from crm_api.auth.principal import Principal
+from crm_api.messages.schemas import MessageDraft, RecipientDraft
+from crm_api.messages.service import create
+from crm_api.settings import CrmSettings
+from shared.clock import now
+from shared.files import FileStore
+from shared.lanes import Lane
+
+_LETTERS: dict[links.Kind, tuple[str, str]] = {
+    "invite": (
+        "Your way into Posthaste",
+        "Dear {{ name }},\n\n{{ inviter }} has made an account for you. Choose a password here, and you are in:\n\n"
+        "{{ secret_link }}\n\nThe link works once, within three days. You sign in with {{ email }}.\n",
+    ),
+    "reset": (
+        "A new password for Posthaste",
+        "Dear {{ name }},\n\nyou can choose a new password here:\n\n{{ secret_link }}\n\n"
+        "The link works once, within an hour. If you did not ask for it, do nothing: your password stays as it is.\n",
+    ),
+}
+
+
+def url_of(settings: CrmSettings, token: str) -> str:
+    return f"{settings.base_url}/links/{token}"
+
+
+def send_link(
+    session: Session, files: FileStore, settings: CrmSettings, by: Principal, user: User, kind: links.Kind
+) -> None:
+    """Makes the link and its letter. Earlier links of this kind end. Raises Invalid for an address that is none."""
+    subject, text = _LETTERS[kind]
+    values = {"secret_link": url_of(settings, links.make(session, user, kind)), "inviter": by.name}
+    to = RecipientDraft(email=user.email, name=user.name, fields=values)
+    create(session, files, settings, MessageDraft(to=[to], subject=subject, text=text, lane=Lane.urgent), by, now())

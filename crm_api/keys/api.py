@@ -1,0 +1,46 @@
+"""/api/v1/keys."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+
+from crm_api.auth.deps import SignedIn
+from crm_api.deps import DatabaseDep
+from crm_api.keys import service
+from crm_api.keys.schemas import KeyIn, KeyOut, NewKey
+from crm_api.paging import Page
+from crm_api.users.api import PROBLEMS
+
+router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
+
+
+@router.get("", responses=PROBLEMS)
+def list_keys(
+    database: DatabaseDep,
+    _: SignedIn,
+    cursor: Annotated[str | None, Query(max_length=2000, description="`next` of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Page[KeyOut]:
+    """Newest first, also those that ended. Never the keys themselves."""
+    with database.read() as session:
+        found, following = service.list_page(session, cursor, limit)
+        return Page(items=[KeyOut.of(key) for key, _user in found], next=following)
+
+
+@router.post("", status_code=201, responses=PROBLEMS)
+def make_key(database: DatabaseDep, signed_in: SignedIn, body: KeyIn, response: Response) -> NewKey:
+    """The key stands in this answer and never again."""
+    with database.write() as session:
+        key, secret = service.make(
+            session, signed_in, body.user_id or signed_in.user_id, body.name, body.scopes, body.days
+        )
+        response.headers["Cache-Control"] = "no-store"
+        return NewKey(**KeyOut.of(key).model_dump(), key=secret)
+
+
+@router.post("/{key_id}/revoke", responses=PROBLEMS)
+def revoke_key(database: DatabaseDep, signed_in: SignedIn, key_id: UUID) -> KeyOut:
+    """Acts at once. 409 if it was revoked before."""
+    with database.write() as session:
+        return KeyOut.of(service.revoke(session, signed_in, key_id))

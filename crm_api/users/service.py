@@ -1,0 +1,183 @@
+"""The verbs of users. One admin always stays: nobody can lock everybody out."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from crm_api.audit.record import record
+from crm_api.auth import access, links
+from crm_api.auth.mails import send_link
+from crm_api.auth.models import NO_PASSWORD, SignIn, User
+from crm_api.auth.principal import Principal
+from crm_api.auth.roles import Role
+from crm_api.auth.service import clean_login, sign_out_everywhere
+from crm_api.errors import Conflict, FieldProblem, Invalid, NotFound
+from crm_api.paging import after, make_cursor, read_cursor
+from crm_api.settings import CrmSettings
+from shared.addresses import BadAddress, BadHeader, check_header, clean_address
+from shared.clock import now
+from shared.files import FileStore
+
+MAX_NAME = 100
+
+Condition = Literal["active", "invited", "disabled"]
+
+
+def condition(user: User) -> Condition:
+    return "disabled" if user.disabled_at else "invited" if user.invited else "active"
+
+
+def get(session: Session, user_id: UUID) -> User:
+    user = session.get(User, user_id)
+    if user is None:
+        raise NotFound("There is no such user.")
+    return user
+
+
+def list_page(session: Session, cursor: str | None = None, limit: int = 50) -> tuple[list[User], str | None]:
+    """By address."""
+    rows = select(User).order_by(col(User.email), col(User.id)).limit(limit + 1)
+    if cursor:
+        rows = rows.where(after((User.email, User.id), read_cursor(cursor, str, UUID), descending=False))
+    found = list(session.exec(rows))
+    return found[:limit], make_cursor(found[limit - 1].email, found[limit - 1].id) if len(found) > limit else None
+
+
+def last_seen(session: Session, users: Sequence[User]) -> dict[UUID, datetime]:
+    """Of those who are signed in somewhere; right to the hour."""
+    rows = session.execute(
+        select(SignIn.user_id, func.max(col(SignIn.seen_at)))
+        .where(col(SignIn.user_id).in_([user.id for user in users]))
+        .group_by(col(SignIn.user_id))
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def add(session: Session, by: Principal, email: str, name: str, role: str) -> User:
+    """Somebody who has no password yet. Raises Invalid that names every wrong field."""
+    problems: list[FieldProblem] = []
+    cleaned = _name(name, problems)
+    chosen = _role(role, problems)
+    address = ""
+    try:
+        address = clean_login(clean_address(email))
+    except BadAddress as problem:
+        problems.append(FieldProblem("email", str(problem)))
+    if address and session.exec(select(User.id).where(User.email == address)).first():
+        problems.append(FieldProblem("email", f"{address} has an account already."))
+    _raise(problems)
+    user = User(email=address, name=cleaned, role=chosen, password_hash=NO_PASSWORD)
+    session.add(user)
+    session.flush()
+    record(session, by, "user.added", user.id, user.email, role=chosen)
+    return user
+
+
+def invite(session: Session, files: FileStore, settings: CrmSettings, by: Principal, user_id: UUID) -> User:
+    """Mails a link: to choose a first password, or a new one. Earlier links end."""
+    user = get(session, user_id)
+    if user.disabled_at:
+        raise Conflict(f"{user.name} is disabled. Let them in again first.")
+    send_link(session, files, settings, by, user, "invite" if user.invited else "reset")
+    record(session, by, "user.invited", user.id, user.email)
+    return user
+
+
+def change(session: Session, by: Principal, user_id: UUID, name: str | None, role: str | None) -> User:
+    """Acts from the next request on, wherever they are signed in."""
+    problems: list[FieldProblem] = []
+    new = {
+        "name": None if name is None else _name(name, problems),
+        "role": None if role is None else _role(role, problems),
+    }
+    _raise(problems)
+    user = _get_to_change(session, user_id)
+    changes = {
+        field: [getattr(user, field), value]
+        for field, value in new.items()
+        if value is not None and value != getattr(user, field)
+    }
+    if user.role == Role.admin and "role" in changes:
+        _not_the_last(session, user)
+    for field, (_, value) in changes.items():
+        setattr(user, field, value)
+    if changes:
+        access.changed(session, user.id)
+        record(session, by, "user.changed", user.id, user.email, **changes)
+    return user
+
+
+def disable(session: Session, by: Principal, user_id: UUID) -> User:
+    """Out at once, everywhere; their keys open nothing. What they did keeps their name."""
+    user = _get_to_change(session, user_id)
+    if user.id == by.user_id:
+        raise Conflict("You cannot disable yourself. Another admin can.")
+    if user.disabled_at is None:
+        _not_the_last(session, user)
+        user.disabled_at = now()
+        sign_out_everywhere(session, user.id)
+        links.forget(session, user.id)
+        access.changed(session, user.id)
+        record(session, by, "user.disabled", user.id, user.email)
+    return user
+
+
+def enable(session: Session, by: Principal, user_id: UUID) -> User:
+    user = _get_to_change(session, user_id)
+    if user.disabled_at is not None:
+        user.disabled_at = None
+        access.changed(session, user.id)
+        record(session, by, "user.enabled", user.id, user.email)
+    return user
+
+
+def end_sessions(session: Session, by: Principal, user_id: UUID) -> int:
+    user = get(session, user_id)
+    ended = sign_out_everywhere(session, user.id)
+    if ended:
+        record(session, by, "user.sessions_ended", user.id, user.email, sessions=ended)
+    return ended
+
+
+def _get_to_change(session: Session, user_id: UUID) -> User:
+    user = session.get(User, user_id, with_for_update=True)
+    if user is None:
+        raise NotFound("There is no such user.")
+    return user
+
+
+def _not_the_last(session: Session, user: User) -> None:
+    """Locks the admins, so that two of them cannot remove each other at the same time."""
+    others = select(User.id).where(
+        User.role == Role.admin, col(User.disabled_at).is_(None), col(User.password_hash) != NO_PASSWORD
+    )
+    ids = set(session.exec(others.order_by(col(User.id)).with_for_update()))
+    if user.id in ids and len(ids) == 1:
+        raise Conflict(f"{user.name} is the only admin. Make somebody else one first.")
+
+
+def _name(name: str, problems: list[FieldProblem]) -> str:
+    cleaned = " ".join(name.split())
+    try:
+        check_header(cleaned)
+    except BadHeader as problem:
+        problems.append(FieldProblem("name", str(problem)))
+        return ""
+    if not 1 <= len(cleaned) <= MAX_NAME:
+        problems.append(FieldProblem("name", f"A name has 1 to {MAX_NAME} characters."))
+    return cleaned
+
+
+def _role(role: str, problems: list[FieldProblem]) -> str:
+    if role not in Role.__members__:
+        problems.append(FieldProblem("role", f"There is no role {role!r}. Take one of: {', '.join(Role)}."))
+    return role
+
+
+def _raise(problems: list[FieldProblem]) -> None:
+    if problems:
+        raise Invalid(problems[0].message, *problems)
