@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from crm_api.settings import CrmSettings
-from shared.settings import load
+from shared.settings import load, refuse_weak
 from shared.telemetry import set_up_logging
 
 
@@ -21,6 +21,7 @@ def web(settings: CrmSettings) -> None:
     import uvicorn
 
     from crm_api.app import create_app
+    from crm_api.web.server import BoundedProtocol
 
     app = create_app(settings)
     keep_out_of_garbage_collection()
@@ -37,6 +38,9 @@ def web(settings: CrmSettings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=BoundedProtocol,
+        ws="none",
+        proxy_headers=False,  # its own way believes everybody on this machine; see crm_api/web/proxies.py
         timeout_graceful_shutdown=5,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -65,14 +69,23 @@ def migrate(settings: CrmSettings) -> None:
     migrate_and_fill(settings)
 
 
+# what each of them uses of secrets
+SECRETS = {
+    "web": ["database_url"],
+    "dispatch": ["database_url", "amqp_url"],
+    "sandbox": [],
+    "migrate": ["database_url", "admin_password", "api_key"],
+}
 COMMANDS = {"web": web, "dispatch": dispatch, "sandbox": sandbox, "migrate": migrate}
 
 
 def main() -> None:
-    command = COMMANDS.get(sys.argv[1] if len(sys.argv) == 2 else "")
+    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    command = COMMANDS.get(name)
     if command is None:
         sys.exit(f"usage: python -m crm_api {' | '.join(COMMANDS)}")
     settings = load(CrmSettings)
+    refuse_weak(settings, *SECRETS[name])
     set_up_logging(settings)
     command(settings)
 

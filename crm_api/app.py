@@ -23,6 +23,7 @@ from crm_api.sandbox.store import SANDBOX_FILE, SandboxStore
 from crm_api.settings import CrmSettings
 from crm_api.web.body_limit import BodyLimit, largest_request
 from crm_api.web.pages import router as web_router
+from crm_api.web.proxies import TrustedProxies
 from crm_api.web.reference import router as reference_router
 from crm_api.web.search import router as search_router
 from crm_api.web.security import SecurityHeaders
@@ -65,6 +66,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.add_middleware(ReadersZone)
     app.add_middleware(BodyLimit, most=largest_request(settings))
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(TrustedProxies, networks=settings.proxies)
     app.include_router(messages_api)  # routes are tried in this order, and most requests are clicks of programs
     app.include_router(auth_router)
     app.include_router(customers_api)

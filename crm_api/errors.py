@@ -7,6 +7,7 @@ Problem                       answered as RFC 9457 problem document under /api, 
 ├── TooLarge           413
 ├── NotSignedIn        401
 ├── Forbidden          403
+├── TooMany            429    says when to try again
 ├── Unavailable        503    the database does not answer
 └── Internal           500    a defect of ours; its traceback is in the log
 """
@@ -91,6 +92,15 @@ class Forbidden(Problem):
     meaning = "You may not do that."
 
 
+class TooMany(Problem):
+    status, kind = 429, "too-many"
+    meaning = "More than one person or key may do in a minute. Nothing was done; Retry-After says how many seconds to wait."
+
+    def __init__(self, detail: str, seconds: int) -> None:
+        super().__init__(detail)
+        self.seconds = seconds
+
+
 class Unavailable(Problem):
     status, kind = 503, "unavailable"
     meaning = "The database does not answer. Nothing was done; send the same again in a moment."
@@ -122,6 +132,8 @@ def _field_name(location: tuple[int | str, ...]) -> str:
 
 def answer(request: Request, problem: Problem) -> Response:
     headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "2"}}.get(problem.status)
+    if isinstance(problem, TooMany):
+        headers = {"Retry-After": str(problem.seconds)}
     if request.url.path.startswith("/api/"):
         return JSONResponse(problem.document(), problem.status, headers, PROBLEM_JSON)
     from crm_api.web.problems import problem_page  # pages need the app's templates, which need this module

@@ -45,7 +45,7 @@ IdempotencyKey = Annotated[str | None, Header(description="same key and body: sa
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
-@router.post("/messages", status_code=202, response_model=MessageDetail, responses=PROBLEMS)
+@router.post("/messages", status_code=202, response_model=MessageDetail, responses=PROBLEMS | {429: PROBLEM})
 async def create_message(
     draft: MessageDraft,
     signed_in: SignedIn,
