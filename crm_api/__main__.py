@@ -1,4 +1,4 @@
-"""python -m crm_api web | dispatch | sandbox | migrate"""
+"""python -m crm_api web | dispatch | sandbox | migrate | broker"""
 
 import asyncio
 import gc
@@ -69,6 +69,15 @@ def migrate(settings: CrmSettings) -> None:
     migrate_and_fill(settings)
 
 
+def broker() -> None:
+    from crm_api.broker import BrokerSettings, set_up
+
+    settings = load(BrokerSettings)
+    refuse_weak(settings, "broker_admin_url", "dispatch_password", "mailroom_password", "console_password")
+    set_up_logging(settings)
+    set_up(settings)
+
+
 # what each of them uses of secrets
 SECRETS = {
     "web": ["database_url"],
@@ -81,9 +90,12 @@ COMMANDS = {"web": web, "dispatch": dispatch, "sandbox": sandbox, "migrate": mig
 
 def main() -> None:
     name = sys.argv[1] if len(sys.argv) == 2 else ""
+    if name == "broker":  # it has settings of its own, and passwords that the others must not have
+        broker()
+        return
     command = COMMANDS.get(name)
     if command is None:
-        sys.exit(f"usage: python -m crm_api {' | '.join(COMMANDS)}")
+        sys.exit(f"usage: python -m crm_api {' | '.join(COMMANDS)} | broker")
     settings = load(CrmSettings)
     refuse_weak(settings, *SECRETS[name])
     set_up_logging(settings)

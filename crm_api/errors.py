@@ -94,7 +94,7 @@ class Forbidden(Problem):
 
 class TooMany(Problem):
     status, kind = 429, "too-many"
-    meaning = "More than one person or key may do in a minute. Nothing was done; Retry-After says how many seconds to wait."
+    meaning = "More than you may do in a minute. Nothing was done; Retry-After says how many seconds to wait."
 
     def __init__(self, detail: str, seconds: int) -> None:
         super().__init__(detail)
@@ -171,4 +171,8 @@ def install_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:
         detail = str(error.detail)
-        return answer(request, TooLarge(detail) if error.status_code == 413 else _Http(error.status_code, detail))
+        if error.status_code == 413:
+            return answer(request, TooLarge(detail))
+        if error.status_code == 400:  # a body that is no JSON or no form, in a way that validation does not know
+            return answer(request, Invalid("The body of the request cannot be read."))
+        return answer(request, _Http(error.status_code, detail))

@@ -47,7 +47,8 @@ def parse_route(url: str) -> Route:
         host, port = None, None
     if not host or parts.scheme != "smtp":
         raise ValueError(
-            "write it like smtp://user:password@host:587?tls=starttls, with %40, %2F and %3A for @, / and : in a password"
+            "write it like smtp://user:password@host:587?tls=starttls, "
+            "in a password with %40 for @, %2F for / and %3A for a colon"
         )
     tls = parse_qs(parts.query).get("tls", ["starttls"])[0]
     if tls not in PORTS:

@@ -12,6 +12,7 @@ from crm_api.errors import TooMany
 
 MINUTE = 60.0
 MOST_KNOWN = 10_000
+ROUNDING = 1e-6
 
 
 class SendThrottle:
@@ -26,13 +27,13 @@ class SendThrottle:
         more recipients than a minute has can be sent at all; what is over is waited for afterwards."""
         if not self._per_minute:
             return
-        at = self._clock()
+        at, each = self._clock(), MINUTE / self._per_minute
         free_at = max(at, self._free_at.get(scope, at))
-        if free_at - at >= MINUTE:
+        if (too_early := free_at + each - MINUTE - at) > ROUNDING:
             raise TooMany(
                 f"More than {self._per_minute:,} recipients in a minute. Nothing was sent; try again in a moment.",
-                math.floor(free_at - at - MINUTE) + 1,
+                math.ceil(too_early),
             )
         if len(self._free_at) >= MOST_KNOWN:
             self._free_at = {each: until for each, until in self._free_at.items() if until > at}
-        self._free_at[scope] = free_at + recipients * MINUTE / self._per_minute
+        self._free_at[scope] = free_at + recipients * each

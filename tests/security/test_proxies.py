@@ -115,7 +115,6 @@ def test_the_real_server_believes_nobody_on_its_own_machine(house: Stack) -> Non
         assert tries(browser, PAIR + 2, "203.0.113.#", "admin@posthaste.example") == [401] * PAIR + [429] * 2
 
 
-
 def test_behind_a_trusted_proxy_each_client_has_tries_of_its_own(
     user: object, database_url: str, tmp_path: Path
 ) -> None:
