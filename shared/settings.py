@@ -89,7 +89,7 @@ def refuse_weak(settings: PosthasteSettings, *used: str) -> None:
     if not settings.production:
         return
     found = settings.weaknesses()
-    lines = [f"{PREFIX}{name.upper()} {found[name]}." for name in used if found[name]]
+    lines = [f"{PREFIX}{name.upper()} {found[name]}." for name in used if found.get(name)]
     if lines:
         why = "This start is for production (POSTHASTE_ENVIRONMENT, or a POSTHASTE_HOST that others reach)."
         raise SettingsError("\n".join([why, *lines]))

@@ -16,7 +16,13 @@ _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"x-dns-prefetch-control", b"off"),  # a link in a mail would be looked up before anybody clicks it
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=(), browsing-topics=()"),
+    (b"cache-control", b"private, no-cache"),  # of who was signed in, no cache on the way keeps anything
 ]
+# from then on this browser asks for nothing of us without encryption
+_BY_HTTPS = (b"strict-transport-security", b"max-age=31536000")
 
 
 class SecurityHeaders:
@@ -34,6 +40,8 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 set_already = {name for name, _ in message["headers"]}
                 ours = [header for header in _HEADERS if header[0] not in set_already]
+                if scope["scheme"] == "https":
+                    ours.append(_BY_HTTPS)
                 message["headers"] = [*message["headers"], *ours]
             await send(message)
 

@@ -8,7 +8,7 @@ from urllib.error import HTTPError
 
 import pika
 import pytest
-from pika.exceptions import ChannelClosedByBroker, ProbableAccessDeniedError
+from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
 
 from local.rabbitmq import Node
 from shared import topology
@@ -134,7 +134,7 @@ def test_how_long_a_queue_is_may_be_asked_by_dispatch(users: Users) -> None:
 
 def test_web_is_nobody_there(users: Users) -> None:
     for url in (users.url("dispatch").replace("dispatch", "web"), users.url("dispatch") + "x"):
-        with pytest.raises((ProbableAccessDeniedError, pika.exceptions.ConnectionClosedByBroker)):
+        with pytest.raises(ProbableAuthenticationError):
             pika.BlockingConnection(pika.URLParameters(url))
 
 
@@ -154,8 +154,8 @@ def test_the_console_sees_queues_and_no_letters(users: Users) -> None:
     ):
         with pytest.raises(HTTPError) as refused:
             verb()
-        assert refused.value.code in (401, 403)
-        refused.value.close()
+        with refused.value as answer:
+            assert answer.code in (401, 403) or b"ACCESS_REFUSED" in answer.read(), answer.code
     for user in ("dispatch", "mailroom"):  # no tag: the console is closed to them
         with pytest.raises(HTTPError):
             users.console(user).get("overview")
