@@ -53,7 +53,13 @@ def dispatch(settings: CrmSettings) -> None:
     import uvloop
 
     from crm_api.dispatch import run
+    from shared.amqp_link import parse
 
+    for url in settings.amqp_urls:
+        try:
+            parse(url, "dispatch")
+        except ValueError as problem:
+            sys.exit(f"POSTHASTE_AMQP_URL: {problem}")
     uvloop.run(run(settings))
 
 

@@ -22,6 +22,7 @@ from crm_api.sandbox.pages import router as sandbox_pages
 from crm_api.sandbox.store import SANDBOX_FILE, SandboxStore
 from crm_api.settings import CrmSettings
 from crm_api.web.body_limit import BodyLimit, largest_request
+from crm_api.web.openapi import describe_problems
 from crm_api.web.pages import router as web_router
 from crm_api.web.proxies import TrustedProxies
 from crm_api.web.reference import router as reference_router
@@ -78,4 +79,5 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.include_router(reference_router)
     app.include_router(search_router)
     app.include_router(web_router)
+    describe_problems(app)
     return app

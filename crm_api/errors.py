@@ -13,14 +13,18 @@ Problem                       answered as RFC 9457 problem document under /api, 
 """
 
 import logging
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 log = logging.getLogger("web")
 
@@ -131,14 +135,32 @@ def _field_name(location: tuple[int | str, ...]) -> str:
 
 
 def answer(request: Request, problem: Problem) -> Response:
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "2"}}.get(problem.status)
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "2"}}.get(problem.status, {})
     if isinstance(problem, TooMany):
         headers = {"Retry-After": str(problem.seconds)}
+    elif problem.status == 405:
+        headers = {"Allow": ", ".join(sorted(_methods(request)))}
     if request.url.path.startswith("/api/"):
         return JSONResponse(problem.document(), problem.status, headers, PROBLEM_JSON)
     from crm_api.web.problems import problem_page  # pages need the app's templates, which need this module
 
-    return problem_page(request, problem)
+    response = problem_page(request, problem)
+    response.headers.update(headers)
+    return response
+
+
+def _methods(request: Request) -> set[str]:
+    """What can be done with this path: of the routes that spell it out, else of those with parameters."""
+    path, routes = request.scope["path"], list(iter_route_contexts(request.app.routes))
+    fitting = [route for route in routes if route.path == path] or [
+        route for route in routes if _pattern(route.path).match(path)
+    ]
+    return {method for route in fitting for method in route.methods or ()}
+
+
+@lru_cache(1000)
+def _pattern(path: str) -> re.Pattern[str]:
+    return compile_path(path)[0]
 
 
 def database_away(error: OperationalError) -> Problem:
@@ -153,6 +175,8 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_validation(request: Request, error: RequestValidationError) -> Response:
+        if any(item["loc"][0] == "path" for item in error.errors()) and request.method not in _methods(request):
+            return answer(request, _Http(405, "Method Not Allowed"))  # a word that is no id, and a path of its own
         found = [
             FieldProblem(_field_name(tuple(item["loc"])), item["msg"].removeprefix("Value error, "))
             for item in error.errors()
