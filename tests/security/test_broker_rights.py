@@ -8,7 +8,7 @@ from urllib.error import HTTPError
 
 import pika
 import pytest
-from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
+from pika.exceptions import ChannelClosedByBroker, ProbableAccessDeniedError, ProbableAuthenticationError
 
 from local.rabbitmq import Node
 from shared import topology
@@ -132,10 +132,12 @@ def test_how_long_a_queue_is_may_be_asked_by_dispatch(users: Users) -> None:
         assert all(tried.may(lambda channel: channel.queue_declare(queue, passive=True)) for queue in QUEUES)  # noqa: B023
 
 
-def test_web_is_nobody_there(users: Users) -> None:
-    for url in (users.url("dispatch").replace("dispatch", "web"), users.url("dispatch") + "x"):
-        with pytest.raises(ProbableAuthenticationError):
-            pika.BlockingConnection(pika.URLParameters(url))
+def test_web_is_nobody_there_and_dispatch_nobody_elsewhere(users: Users) -> None:
+    with pytest.raises(ProbableAuthenticationError):
+        pika.BlockingConnection(pika.URLParameters(users.url("dispatch").replace("dispatch", "web")))
+    elsewhere = users.url("dispatch").rpartition("/")[0] + "/%2F"
+    with pytest.raises(ProbableAccessDeniedError):
+        pika.BlockingConnection(pika.URLParameters(elsewhere))
 
 
 def test_the_console_sees_queues_and_no_letters(users: Users) -> None:

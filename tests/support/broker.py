@@ -26,9 +26,9 @@ class Users:
         return Management(self.node.management_url, user, self.passwords[user])
 
 
-def make_users(node: Node, amqp_url: str) -> Users:
-    """As `python -m crm_api broker` does it."""
-    passwords = {user: secrets.token_hex(16) for user in ("dispatch", "mailroom", "console")}
+def make_users(node: Node, amqp_url: str, passwords: dict[str, str] | None = None) -> Users:
+    """As `python -m crm_api broker` does it. passwords: of dispatch, mailroom and console, if not any will do."""
+    passwords = passwords or {user: secrets.token_hex(16) for user in ("dispatch", "mailroom", "console")}
     users = Users(node, amqp_url.rpartition("/")[2], passwords)
     root = node.management_url.replace("://", f"://{node.user}:{quote(node.password)}@")
     named = {f"{user}_password": password for user, password in passwords.items()}

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
+from crm_api.web.security import mail_page
 from tests.support.crm import Crm
 from tests.support.pages import Visitor
 
@@ -148,3 +149,12 @@ def test_our_own_pages_run_no_inline_script(visitor: Visitor, scenes: dict[str, 
             assert page.locator("script:not([src])").count() == 0
             assert page.locator("[onclick], [onload], [onerror], [href^='javascript:']").count() == 0
     visitor.errors.clear()
+
+
+def test_what_connects_by_itself_is_no_element_any_more() -> None:
+    html = "<LINK rel=preconnect href=//x><link/rel=x><p>a link, <linked>, <iframe SrcDoc='&lt;link&gt;'></p>"
+    body = bytes(mail_page(html).body).decode()
+    assert (
+        body
+        == "<x-LINK rel=preconnect href=//x><x-link/rel=x><p>a link, <linked>, <iframe x-SrcDoc='&lt;link&gt;'></p>"
+    )
