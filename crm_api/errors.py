@@ -26,6 +26,8 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
+from crm_api.web.security import secured
+
 log = logging.getLogger("web")
 
 PROBLEM_JSON = "application/problem+json"
@@ -190,7 +192,8 @@ def install_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def on_defect(request: Request, error: Exception) -> Response:
         # Starlette raises it again afterwards, so that the traceback is logged
-        return answer(request, Internal("Something of ours went wrong. It is in the log."))
+        response = answer(request, Internal("Something of ours went wrong. It is in the log."))
+        return secured(response, request.url.scheme)
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:

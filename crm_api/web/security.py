@@ -1,8 +1,9 @@
 """Headers that go with every page: nothing from elsewhere runs, loads, frames or is told where we are."""
 
 import re
+from collections.abc import Iterable
 
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = (
@@ -53,11 +54,19 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                set_already = {name for name, _ in message["headers"]}
-                ours = [header for header in _HEADERS if header[0] not in set_already]
-                if scope["scheme"] == "https":
-                    ours.append(_BY_HTTPS)
-                message["headers"] = [*message["headers"], *ours]
+                message["headers"] = [*message["headers"], *_missing(message["headers"], scope["scheme"])]
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+
+def secured(response: Response, scheme: str) -> Response:
+    """For what is answered outside of all middleware: defects."""
+    response.raw_headers.extend(_missing(response.raw_headers, scheme))
+    return response
+
+
+def _missing(there: Iterable[tuple[bytes, bytes]], scheme: str) -> list[tuple[bytes, bytes]]:
+    names = {name for name, _ in there}
+    ours = [header for header in _HEADERS if header[0] not in names]
+    return [*ours, _BY_HTTPS] if scheme == "https" else ours
