@@ -195,7 +195,6 @@ def test_the_running_product_says_none_of_its_secrets(
             admin_password=birds["admin"],
             api_key=birds["key"],
             smtp_url=f"smtp://me:{birds['smtp']}@127.0.0.1:{server.port}?tls=none",
-            ledger_url=database_url if "database" in birds else "",
             log_level="debug",
             probe_seconds=0.2,
         ) as house,
@@ -246,7 +245,8 @@ def test_the_running_product_says_none_of_its_secrets(
         said["migrate without a database"] = once(house, "crm_api", "migrate", DATABASE_URL=elsewhere)
         said["mail room without a ledger"] = once(house, "email_service", LEDGER_URL=elsewhere)
         said["broker refused"] = once(house, "crm_api", "broker", BROKER_ADMIN_URL=root)
-        assert all(b"rror" in said[name] or b"refused" in said[name] for name in said if "without a" in name)
+        for name in ("migrate without a database", "mail room without a ledger", "broker refused"):
+            assert b"refused" in said[name] or b"answered 401" in said[name], said[name][-1000:]
         for part in ("web", "dispatch", "mailroom"):
             said[f"log of {part}"] = house.log(part).encode()
         assert b"Traceback" in said["log of web"]

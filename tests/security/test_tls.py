@@ -14,6 +14,7 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
+from email_service.outcome import Verdict
 from email_service.worker import Worker
 from shared import topology
 from shared.amqp import Publisher, properties
@@ -81,13 +82,22 @@ async def test_no_letter_reaches_a_mail_server_that_is_not_who_it_says(
     async with SmtpServer(
         context=context, implicit_tls=tls == "implicit" and context is not None, users={"me": "secret"}
     ) as server:
-        async with worker(rig, tmp_path, f"smtp://me:secret@{US}:{server.port}?tls={tls}", ca_file):
+        async with worker(rig, tmp_path, f"smtp://me:secret@{US}:{server.port}?tls={tls}", ca_file) as made:
+            tries: list[Verdict | None] = []
+            probe = made._transport.probe
+
+            async def counted() -> Verdict | None:
+                tries.append(await probe())
+                return tries[-1]
+
+            made._transport.probe = counted  # type: ignore[method-assign]
             await rig.send(*letters)
 
             async def probed() -> bool:
-                return len(server.conversations) > 4
+                return len(tries) > 3
 
             await eventually(probed, "the route is probed again and again")
+        assert {verdict.pause for verdict in tries if verdict} == {"tls"}
         heard = [line.split(" ")[0] for line in server.lines()]
         assert set(heard) <= {"EHLO", "STARTTLS", "QUIT"} or tls == "implicit"
         for word in ("AUTH", "MAIL", "RCPT", "DATA"):
