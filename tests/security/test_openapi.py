@@ -17,7 +17,7 @@ from tests.support.stack import KEY, Stack, stack
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = 10  # of each operation and phase; some ten seconds
-SECONDS = 110
+SECONDS = 60
 
 
 @pytest.fixture(scope="module")
