@@ -21,12 +21,13 @@ test: ## all tests, with real parts (finds or installs RabbitMQ, PostgreSQL, Chr
 	@tools/bootstrap dev
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile  # each has a broker and databases of its own
 
-check: ## lint, formatting, types, import contracts
+check: ## lint, formatting, types, import contracts, known vulnerabilities
 	@tools/bootstrap dev
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	@$(BIN)/python tools/audit.py
 
 bench: ## what it is measured against, and how fast; writes docs/benchmarks.md (half an hour)
 	@tools/bootstrap bench

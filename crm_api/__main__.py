@@ -1,4 +1,4 @@
-"""python -m crm_api web | dispatch | sandbox | migrate | roles | sign-in-link EMAIL | second-factor-off EMAIL"""
+"""python -m crm_api web | dispatch | sandbox | migrate | broker | roles | sign-in-link … | second-factor-off …"""
 
 import asyncio
 import gc
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from crm_api.settings import CrmSettings
-from shared.settings import load
+from shared.settings import load, refuse_weak
 from shared.telemetry import set_up_logging
 
 
@@ -22,6 +22,7 @@ def web(settings: CrmSettings) -> None:
     import uvicorn
 
     from crm_api.app import create_app
+    from crm_api.web.server import BoundedProtocol
 
     app = create_app(settings)
     keep_out_of_garbage_collection()
@@ -38,6 +39,9 @@ def web(settings: CrmSettings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=BoundedProtocol,
+        ws="none",
+        proxy_headers=False,  # its own way believes everybody on this machine; see crm_api/web/proxies.py
         timeout_graceful_shutdown=5,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -50,7 +54,13 @@ def dispatch(settings: CrmSettings) -> None:
     import uvloop
 
     from crm_api.dispatch import run
+    from shared.amqp_link import parse
 
+    for url in settings.amqp_urls:
+        try:
+            parse(url, "dispatch")
+        except ValueError as problem:
+            sys.exit(f"POSTHASTE_AMQP_URL: {problem}")
     uvloop.run(run(settings))
 
 
@@ -84,6 +94,25 @@ def second_factor_off(settings: CrmSettings, email: str) -> None:
     print(second_factor_off(settings, email), flush=True)
 
 
+def broker() -> None:
+    from crm_api.broker import BrokerSettings, set_up
+
+    settings = load(BrokerSettings)
+    refuse_weak(settings, "broker_admin_url", "dispatch_password", "mailroom_password", "console_password")
+    set_up_logging(settings)
+    set_up(settings)
+
+
+# what each of them uses of secrets
+SECRETS = {
+    "web": ["database_url"],
+    "dispatch": ["database_url", "amqp_url"],
+    "sandbox": [],
+    "migrate": ["database_url", "admin_password", "api_key"],
+    "roles": [],
+    "sign-in-link": ["database_url"],
+    "second-factor-off": ["database_url"],
+}
 COMMANDS: dict[str, Callable[[CrmSettings], None]] = {
     "web": web,
     "dispatch": dispatch,
@@ -99,17 +128,20 @@ COMMANDS_FOR: dict[str, Callable[[CrmSettings, str], None]] = {
 
 def main() -> None:
     match sys.argv[1:]:
+        case ["broker"]:  # it has settings of its own, and passwords that the others must not have
+            broker()
         case [name] if command := COMMANDS.get(name):
-            command(_ready())
+            command(_ready(name))
         case [name, email] if command_for := COMMANDS_FOR.get(name):
-            command_for(_ready(), email)
+            command_for(_ready(name), email)
         case _:
-            ways = [*COMMANDS, *(f"{name} EMAIL" for name in COMMANDS_FOR)]
+            ways = [*COMMANDS, "broker", *(f"{name} EMAIL" for name in COMMANDS_FOR)]
             sys.exit(f"usage: python -m crm_api {' | '.join(ways)}")
 
 
-def _ready() -> CrmSettings:
+def _ready(name: str) -> CrmSettings:
     settings = load(CrmSettings)
+    refuse_weak(settings, *SECRETS[name])
     set_up_logging(settings)
     return settings
 

@@ -19,7 +19,6 @@ from crm_api.db import Database
 from crm_api.errors import install_error_handlers
 from crm_api.keys.api import router as keys_api
 from crm_api.keys.pages import router as keys_pages
-from crm_api.messages.api import PROBLEM
 from crm_api.messages.api import router as messages_api
 from crm_api.messages.fast_lane import FastLane
 from crm_api.messages.intake import Intake
@@ -34,7 +33,9 @@ from crm_api.settings import CrmSettings
 from crm_api.users.api import router as users_api
 from crm_api.users.pages import router as users_pages
 from crm_api.web.body_limit import BodyLimit, largest_request
+from crm_api.web.openapi import describe_problems
 from crm_api.web.pages import router as web_router
+from crm_api.web.proxies import TrustedProxies
 from crm_api.web.reference import router as reference_router
 from crm_api.web.search import router as search_router
 from crm_api.web.security import SecurityHeaders
@@ -71,7 +72,6 @@ def create_app(settings: CrmSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         dependencies=[Depends(guard)],
-        responses=dict.fromkeys((401, 403), PROBLEM),
     )
     app.state.settings = settings
     app.state.database = database
@@ -85,6 +85,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.add_middleware(ReadersZone)
     app.add_middleware(BodyLimit, most=largest_request(settings))
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(TrustedProxies, networks=settings.proxies)
     app.include_router(messages_api)  # routes are tried in this order, and most requests are clicks of programs
     app.include_router(auth_router)
     app.include_router(customers_api)
@@ -105,4 +106,5 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.include_router(reference_router)
     app.include_router(search_router)
     app.include_router(web_router)
+    describe_problems(app)
     return app

@@ -60,7 +60,7 @@ class Database:
             path = Path(url.removeprefix("sqlite:///"))
             path.parent.mkdir(parents=True, exist_ok=True)
             self._turns = Turns(path)
-            self.engine = create_engine(url, pool_size=50, max_overflow=0)
+            self.engine = create_engine(url, pool_size=50, max_overflow=0, hide_parameters=True)
             _prepare_sqlite(self.engine)
         else:
             self.engine = _postgresql(url, pool_size=20)
@@ -126,7 +126,7 @@ def _prepare_sqlite(engine: Engine) -> None:
 
 
 def _postgresql(url: str, **more: Any) -> Engine:
-    engine = create_engine(url, max_overflow=20, pool_use_lifo=True, **more)
+    engine = create_engine(url, max_overflow=20, pool_use_lifo=True, hide_parameters=True, **more)
 
     # whether a connection still is one is asked only if it rested: to ask is a journey
     @event.listens_for(engine, "checkin")

@@ -7,19 +7,26 @@ Problem                       answered as RFC 9457 problem document under /api, 
 ├── TooLarge           413
 ├── NotSignedIn        401
 ├── Forbidden          403
+├── TooMany            429    says when to try again
 ├── Unavailable        503    the database does not answer
 └── Internal           500    a defect of ours; its traceback is in the log
 """
 
 import logging
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
+
+from crm_api.web.security import secured
 
 log = logging.getLogger("web")
 
@@ -91,6 +98,15 @@ class Forbidden(Problem):
     meaning = "You may not do that."
 
 
+class TooMany(Problem):
+    status, kind = 429, "too-many"
+    meaning = "More than you may do in a minute. Nothing was done; Retry-After says how many seconds to wait."
+
+    def __init__(self, detail: str, seconds: int) -> None:
+        super().__init__(detail)
+        self.seconds = seconds
+
+
 class Unavailable(Problem):
     status, kind = 503, "unavailable"
     meaning = "The database does not answer. Nothing was done; send the same again in a moment."
@@ -121,12 +137,32 @@ def _field_name(location: tuple[int | str, ...]) -> str:
 
 
 def answer(request: Request, problem: Problem) -> Response:
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "2"}}.get(problem.status)
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "2"}}.get(problem.status, {})
+    if isinstance(problem, TooMany):
+        headers = {"Retry-After": str(problem.seconds)}
+    elif problem.status == 405:
+        headers = {"Allow": ", ".join(sorted(_methods(request)))}
     if request.url.path.startswith("/api/"):
         return JSONResponse(problem.document(), problem.status, headers, PROBLEM_JSON)
     from crm_api.web.problems import problem_page  # pages need the app's templates, which need this module
 
-    return problem_page(request, problem)
+    response = problem_page(request, problem)
+    response.headers.update(headers)
+    return response
+
+
+def _methods(request: Request) -> set[str]:
+    """What can be done with this path: of the routes that spell it out, else of those with parameters."""
+    path, routes = request.scope["path"], list(iter_route_contexts(request.app.routes))
+    fitting = [route for route in routes if route.path == path] or [
+        route for route in routes if _pattern(route.path).match(path)
+    ]
+    return {method for route in fitting for method in route.methods or ()}
+
+
+@lru_cache(1000)
+def _pattern(path: str) -> re.Pattern[str]:
+    return compile_path(path)[0]
 
 
 def database_away(error: OperationalError) -> Problem:
@@ -141,6 +177,8 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_validation(request: Request, error: RequestValidationError) -> Response:
+        if any(item["loc"][0] == "path" for item in error.errors()) and request.method not in _methods(request):
+            return answer(request, _Http(405, "Method Not Allowed"))  # a word that is no id, and a path of its own
         found = [
             FieldProblem(_field_name(tuple(item["loc"])), item["msg"].removeprefix("Value error, "))
             for item in error.errors()
@@ -154,9 +192,14 @@ def install_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def on_defect(request: Request, error: Exception) -> Response:
         # Starlette raises it again afterwards, so that the traceback is logged
-        return answer(request, Internal("Something of ours went wrong. It is in the log."))
+        response = answer(request, Internal("Something of ours went wrong. It is in the log."))
+        return secured(response, request.url.scheme)
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:
         detail = str(error.detail)
-        return answer(request, TooLarge(detail) if error.status_code == 413 else _Http(error.status_code, detail))
+        if error.status_code == 413:
+            return answer(request, TooLarge(detail))
+        if error.status_code == 400:  # a body that is no JSON or no form, in a way that validation does not know
+            return answer(request, Invalid("The body of the request cannot be read."))
+        return answer(request, _Http(error.status_code, detail))

@@ -9,7 +9,7 @@ from email_service.ledger_store import LedgerError
 from email_service.settings import MailRoomSettings
 from email_service.supervisor import Supervisor
 from email_service.worker import run
-from shared.settings import load
+from shared.settings import load, refuse_weak
 from shared.telemetry import set_up_logging
 
 
@@ -25,6 +25,7 @@ def main() -> None:
     worker.add_argument("--owner", help="given by the supervisor: its name in the ledger")
     arguments = parser.parse_args()
     settings = load(MailRoomSettings)
+    refuse_weak(settings, "amqp_url", "ledger_url", "smtp_url")
     set_up_logging(settings)
     try:
         if arguments.command == "worker":

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
+from shared.hardening import is_loopback, weak_url
 from shared.settings import PosthasteSettings
 
 Tls = Literal["starttls", "implicit", "none"]
@@ -39,15 +40,22 @@ def parse_route(url: str) -> Route:
 
     Raises ValueError.
     """
-    parts = urlsplit(url)
-    if parts.scheme != "smtp" or not parts.hostname:
-        raise ValueError("write it like smtp://user:password@host:587?tls=starttls")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:  # its own words may hold a piece of the password
+        host, port = None, None
+    if not host or parts.scheme != "smtp":
+        raise ValueError(
+            "write it like smtp://user:password@host:587?tls=starttls, "
+            "in a password with %40 for @, %2F for / and %3A for a colon"
+        )
     tls = parse_qs(parts.query).get("tls", ["starttls"])[0]
     if tls not in PORTS:
         raise ValueError("tls is starttls, implicit or none")
     return Route(
-        host=parts.hostname,
-        port=parts.port or PORTS[tls],
+        host=host,
+        port=port or PORTS[tls],
         tls=tls,
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
@@ -110,6 +118,13 @@ class MailRoomSettings(PosthasteSettings):
     @property
     def route(self) -> Route:
         return parse_route(self.smtp_url.get_secret_value() or f"smtp://127.0.0.1:{self.sandbox_smtp_port}?tls=none")
+
+    def weaknesses(self) -> dict[str, str | None]:
+        plain = self.route.user and self.route.tls == "none" and not is_loopback(self.route.host)
+        return super().weaknesses() | {
+            "ledger_url": weak_url(self.ledger, needs_password=False),
+            "smtp_url": "would sign in without encryption: say tls=starttls or tls=implicit" if plain else None,
+        }
 
     @property
     def ledger(self) -> str:

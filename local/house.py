@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from local import ports
 from local.errors import LocalError
@@ -109,8 +109,8 @@ class House:
             return "with the password from POSTHASTE_ADMIN_PASSWORD"
         return self.admin_password if administrator_added else f"first password: see {where}"
 
-    def environment(self, node: Node | None) -> dict[str, str]:
-        """What every part gets to know."""
+    def environment(self, node: Node | None, part: str = "") -> dict[str, str]:
+        """What every part gets to know; of the broker's passwords, its own."""
         settings = {
             "DATA_DIR": str(self.folder),
             "HOST": self.host,
@@ -119,9 +119,19 @@ class House:
             "ADMIN_EMAIL": self.admin_email,
         }
         if node is not None:
-            settings |= {"AMQP_URL": node.amqp_url, "CONSOLE_URL": node.management_url}
+            settings["CONSOLE_URL"] = node.management_url
+            if part in node.passwords:
+                settings["AMQP_URL"] = node.url_of(part)
         named = {PREFIX + name: value for name, value in settings.items()}
         return os.environ | {"PYTHONUNBUFFERED": "1"} | named
+
+    def broker_environment(self, node: Node) -> dict[str, str]:
+        """What only the setting up of the broker needs: its administrator, and the passwords to give."""
+        root = node.management_url.replace("://", f"://{node.user}:{quote(node.password)}@")
+        settings = {"BROKER_ADMIN_URL": root} | {
+            f"{user.upper()}_PASSWORD": password for user, password in node.passwords.items()
+        }
+        return {PREFIX + name: value for name, value in settings.items()}
 
     def first_start_environment(self) -> dict[str, str]:
         """What only the migration needs: the first password, and whether to put samples in."""

@@ -23,7 +23,8 @@ from local.management import Management
 from local.rabbitmq_programs import IMAGE, Programs, find
 from local.remembered import Remembered
 
-USER = "posthaste"
+USER = "posthaste"  # may do everything
+USERS = ("dispatch", "mailroom", "console")  # with few rights; shared/broker_rights.py has the table
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 
@@ -75,6 +76,15 @@ class Node:
     def url_for(self, vhost: str) -> str:
         """The AMQP URL with another vhost."""
         return f"amqp://{self.user}:{quote(self.password)}@127.0.0.1:{self.port}/{quote(vhost, safe='')}"
+
+    def url_of(self, user: str) -> str:
+        """The AMQP URL of one of the users that `python -m crm_api broker` makes; see `passwords`."""
+        return f"amqp://{user}:{quote(self.passwords[user])}@127.0.0.1:{self.port}/"
+
+    @property
+    def passwords(self) -> dict[str, str]:
+        """Of the users with few rights, made up once."""
+        return {user: self._remembered.secret(f"{user}_password") for user in USERS}
 
     @property
     def management_url(self) -> str:

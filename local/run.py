@@ -82,6 +82,7 @@ class Launcher:
         self._screen = screen
         self._node: Node | None = None
         self._migration: leash.Leashed | None = None
+        self._broker: leash.Leashed | None = None
         self._administrator_added = False
         self._parts: list[Part] = []
 
@@ -92,49 +93,57 @@ class Launcher:
         began = time.monotonic()
         if house.amqp_url is None:
             self._node = Node(house.folder / "rabbitmq", say=screen.step)
-        environment = house.environment(self._node)
-        self._migration = self._migrate(environment)
+        self._migration = self._once("migrate", house.first_start_environment())
         if self._node is not None:
             screen.step("starting RabbitMQ")
             self._node.begin()
+            self._broker = self._once("broker", house.broker_environment(self._node))
         self._finish_migration(self._migration)
-        self._parts = self._make_parts(environment)
+        self._parts = self._make_parts()
         screen.step("starting web, dispatch, mail room and sandbox inbox")
         without_broker = [part for part in self._parts if part.name in ("web", "sandbox")]
         for part in without_broker:
             part.start()
         if self._node is not None:
             self._node.finish()
+            self._finish("broker", self._broker, "RabbitMQ could not be set up")
         for part in self._parts:
             if part not in without_broker:
                 part.start()
         self._wait_until_ready()
         self._tell(time.monotonic() - began)
 
-    def _migrate(self, environment: dict[str, str]) -> leash.Leashed:
-        log = self._house.log("migrate")
+    def _once(self, command: str, more: dict[str, str]) -> leash.Leashed:
+        """Begins `python -m crm_api migrate | broker`, which end by themselves."""
+        log = self._house.log(command)
         log.parent.mkdir(parents=True, exist_ok=True)
-        self._screen.step("migrating the database")
+        if command == "migrate":
+            self._screen.step("migrating the database")
         log.touch(mode=0o600)
         with log.open("wb") as output:
             return leash.start(
-                python("crm_api", "migrate"),
-                env=environment | self._house.first_start_environment(),
+                python("crm_api", command),
+                env=self._house.environment(self._node) | more,
                 stdout=output,
                 stderr=output,
             )
 
-    def _finish_migration(self, migration: leash.Leashed) -> None:
-        code = migration.wait()
-        log = self._house.log("migrate")
+    def _finish(self, command: str, process: leash.Leashed | None, failed: str) -> str:
+        """Its output when it has ended well; raises ``LocalError``."""
+        code = process.wait() if process is not None else 0
+        log = self._house.log(command)
         text = log.read_text(errors="replace")
         if code != 0:
             end = "\n".join(text.splitlines()[-15:])
-            raise LocalError(f"The database could not be migrated. The end of {log}:\n{end}")
+            raise LocalError(f"{failed}. The end of {log}:\n{end}")
+        return text
+
+    def _finish_migration(self, migration: leash.Leashed) -> None:
+        text = self._finish("migrate", migration, "The database could not be migrated")
         self._administrator_added = "administrator added" in text
         self._house.filled(administrator_added=self._administrator_added)
 
-    def _make_parts(self, environment: dict[str, str]) -> list[Part]:
+    def _make_parts(self) -> list[Part]:
         house = self._house
 
         def part(name: str, command: list[str], stop_seconds: float, grace: float = 1.0) -> Part:
@@ -142,6 +151,7 @@ class Launcher:
             mark.unlink(missing_ok=True)  # left by a copy that was killed
             ready = self._web_answers if name == "web" else mark.exists
             show = self._screen.from_part
+            environment = house.environment(self._node, name)
             return Part(name, command, environment, house.log(name), show, ready, stop_seconds, grace)
 
         # In the order in which they are stopped.
@@ -218,8 +228,9 @@ class Launcher:
             return
         self._screen.line()
         self._screen.step("stopping (Ctrl-C again ends at once)")
-        if self._migration is not None:
-            self._migration.stop()
+        for once in (self._migration, self._broker):
+            if once is not None:
+                once.stop()
         for part in self._parts:
             part.stop()
         if self._node is not None:

@@ -6,6 +6,7 @@ See docs/decisions/0002-field-language.md.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ _FIELD = re.compile(
         (?:\|\s*default\(\s*(?:"(?P<double>[^"\r\n]*)"|'(?P<single>[^'\r\n]*)')\s*\)\s*)?\}\}""",
     re.VERBOSE,
 )
+MOST_FIELDS = 500  # in one template: a thousand recipients are checked while others wait
 
 
 class FieldError(ValueError):
@@ -48,9 +50,9 @@ class Field:
 
 
 class Template:
-    """Text with fields in it. Raises BadTemplate for `{{` that opens no field."""
+    """Text with fields in it. Raises BadTemplate for `{{` that opens no field, and for too many of them."""
 
-    __slots__ = ("fields", "parts", "source")
+    __slots__ = ("fields", "parts", "source", "uses")
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -62,7 +64,10 @@ class Template:
             self.parts.append(Field(found["name"], default))
             end = found.end()
         self._add_text(source[end:])
-        self.fields = {part.name for part in self.parts if isinstance(part, Field)}
+        if len(self.parts) > 2 * MOST_FIELDS + 1:
+            raise BadTemplate(f"There are more than {MOST_FIELDS} fields in it.")
+        self.uses = Counter(part.name for part in self.parts if isinstance(part, Field))  # name → how often
+        self.fields = set(self.uses)
 
     def _add_text(self, text: str) -> None:
         if (at := text.find("{{")) >= 0:

@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from shared.hardening import weak_url
 
 PREFIX = "POSTHASTE_"
 S = TypeVar("S", bound="PosthasteSettings")
@@ -38,9 +40,13 @@ class PosthasteSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True)
 
     data_dir: Path = Field(Path(".run"), description="where files, SQLite databases and logs live")
-    amqp_url: str = Field(
-        "amqp://guest:guest@127.0.0.1:5672/",
-        description="RabbitMQ; several nodes of a cluster separated by commas",
+    environment: Literal["local", "production"] = Field(
+        "local", description="production refuses to start with default or short secrets; so does a HOST beyond loopback"
+    )
+    amqp_url: SecretStr = Field(
+        SecretStr("amqp://guest:guest@127.0.0.1:5672/"),
+        description="RabbitMQ; several nodes of a cluster separated by commas. amqps://… is encrypted, the "
+        "certificate checked; ?cacertfile=… names who must have signed it, if not the system's",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
     log_format: Literal["text", "json"] = Field("text", description="one line per event, for people or machines")
@@ -55,7 +61,16 @@ class PosthasteSettings(BaseSettings):
 
     @property
     def amqp_urls(self) -> list[str]:
-        return [url.strip() for url in self.amqp_url.split(",") if url.strip()]
+        return [url.strip() for url in self.amqp_url.get_secret_value().split(",") if url.strip()]
+
+    @property
+    def production(self) -> bool:
+        return self.environment == "production"
+
+    def weaknesses(self) -> dict[str, str | None]:
+        """What each process has of secrets: setting → what is wrong with it, None if nothing is."""
+        broker = [weak_url(url, needs_password=True) for url in self.amqp_urls]
+        return {"amqp_url": next((what for what in broker if what), None)}
 
     @classmethod
     def settings_customise_sources(cls, settings_cls: Any, **sources: Any) -> Any:  # type: ignore[override]
@@ -69,3 +84,14 @@ def load(kind: type[S]) -> S:
     except ValidationError as problem:
         lines = [f"{PREFIX}{str(error['loc'][0]).upper()}: {error['msg']}" for error in problem.errors()]
         raise SettingsError("\n".join(lines)) from None
+
+
+def refuse_weak(settings: PosthasteSettings, *used: str) -> None:
+    """Ends a process that is for production if a secret that it uses is none; `used`: names of settings."""
+    if not settings.production:
+        return
+    found = settings.weaknesses()
+    lines = [f"{PREFIX}{name.upper()} {found[name]}." for name in used if found.get(name)]
+    if lines:
+        why = "This start is for production (POSTHASTE_ENVIRONMENT, or a POSTHASTE_HOST that others reach)."
+        raise SettingsError("\n".join([why, *lines]))

@@ -10,12 +10,11 @@ from crm_api.deps import DatabaseDep
 from crm_api.keys import service
 from crm_api.keys.schemas import KeyIn, KeyOut, NewKey
 from crm_api.paging import Page
-from crm_api.users.api import PROBLEMS
 
 router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
 
 
-@router.get("", responses=PROBLEMS)
+@router.get("")
 def list_keys(
     database: DatabaseDep,
     _: SignedIn,
@@ -28,7 +27,7 @@ def list_keys(
         return Page(items=[KeyOut.of(key) for key, _user in found], next=following)
 
 
-@router.post("", status_code=201, responses=PROBLEMS)
+@router.post("", status_code=201)
 def make_key(database: DatabaseDep, signed_in: SignedIn, body: KeyIn, response: Response) -> NewKey:
     """The key stands in this answer and never again."""
     with database.write() as session:
@@ -39,7 +38,7 @@ def make_key(database: DatabaseDep, signed_in: SignedIn, body: KeyIn, response: 
         return NewKey(**KeyOut.of(key).model_dump(), key=secret)
 
 
-@router.post("/{key_id}/revoke", responses=PROBLEMS)
+@router.post("/{key_id}/revoke")
 def revoke_key(database: DatabaseDep, signed_in: SignedIn, key_id: UUID) -> KeyOut:
     """Acts at once. 409 if it was revoked before."""
     with database.write() as session:

@@ -1,7 +1,7 @@
 """/api/v1/messages, /api/v1/deliveries, /api/v1/files."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Header, Query, Response, UploadFile
@@ -34,8 +34,6 @@ from shared.clock import now
 
 router = APIRouter(prefix="/api/v1", tags=["messages"])
 
-PROBLEM: dict[str, Any] = {"description": "Problem document (RFC 9457)", "content": {"application/problem+json": {}}}
-PROBLEMS: dict[int | str, dict[str, Any]] = dict.fromkeys((401, 404, 409, 413, 422), PROBLEM)
 MAX_WAIT_SECONDS = 60
 
 Limit = Annotated[int, Query(ge=1, le=200)]
@@ -45,7 +43,7 @@ IdempotencyKey = Annotated[str | None, Header(description="same key and body: sa
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
-@router.post("/messages", status_code=202, response_model=MessageDetail, responses=PROBLEMS)
+@router.post("/messages", status_code=202, response_model=MessageDetail, responses={429: {}})
 async def create_message(
     draft: MessageDraft,
     signed_in: SignedIn,
@@ -65,7 +63,7 @@ def _tell(plan: Plan) -> str:
     return plan.detail.model_dump_json()
 
 
-@router.get("/messages", responses=PROBLEMS)
+@router.get("/messages")
 def list_messages(
     signed_in: SignedIn,
     database: DatabaseDep,
@@ -81,7 +79,7 @@ def list_messages(
         return Page(items=[out_of(row) for row in rows], next=following)
 
 
-@router.get("/messages/{message_id}", responses=PROBLEMS)
+@router.get("/messages/{message_id}")
 async def get_message(
     message_id: UUID,
     signed_in: SignedIn,
@@ -105,7 +103,7 @@ async def get_message(
             await changes.until({f"message:{message_id}"}, left)
 
 
-@router.post("/messages/{message_id}/cancel", responses=PROBLEMS)
+@router.post("/messages/{message_id}/cancel")
 def cancel_message(message_id: UUID, signed_in: SignedIn, database: DatabaseDep) -> MessageDetail:
     """Cancels every delivery that has not left yet; 409 if none is left."""
     with database.write() as session:
@@ -113,7 +111,7 @@ def cancel_message(message_id: UUID, signed_in: SignedIn, database: DatabaseDep)
         return detail_of(session, service.get(session, message_id))
 
 
-@router.get("/deliveries", responses=PROBLEMS)
+@router.get("/deliveries")
 def list_deliveries(
     signed_in: SignedIn,
     database: DatabaseDep,
@@ -132,21 +130,21 @@ def list_deliveries(
         return Page(items=[DeliveryOut.model_validate(row) for row in rows], next=following)
 
 
-@router.get("/deliveries/{delivery_id}", responses=PROBLEMS)
+@router.get("/deliveries/{delivery_id}")
 def get_delivery(delivery_id: UUID, signed_in: SignedIn, database: DatabaseDep) -> DeliveryDetail:
     """With every hop and every line of the SMTP conversations."""
     with database.read() as session:
         return _delivery_detail(session, service.get_delivery(session, delivery_id))
 
 
-@router.post("/deliveries/{delivery_id}/cancel", responses=PROBLEMS)
+@router.post("/deliveries/{delivery_id}/cancel")
 def cancel_delivery(delivery_id: UUID, signed_in: SignedIn, database: DatabaseDep) -> DeliveryDetail:
     """Only while it is pending; 409 afterwards."""
     with database.write() as session:
         return _delivery_detail(session, actions.cancel(session, delivery_id, signed_in))
 
 
-@router.post("/deliveries/{delivery_id}/retry", responses=PROBLEMS)
+@router.post("/deliveries/{delivery_id}/retry")
 def retry_delivery(
     delivery_id: UUID,
     signed_in: SignedIn,
@@ -160,14 +158,14 @@ def retry_delivery(
         return _delivery_detail(session, actions.retry(session, settings, delivery_id, signed_in, address))
 
 
-@router.post("/deliveries/{delivery_id}/discard", responses=PROBLEMS)
+@router.post("/deliveries/{delivery_id}/discard")
 def discard_delivery(delivery_id: UUID, signed_in: SignedIn, database: DatabaseDep) -> DeliveryDetail:
     """Lets a failed or unknown one be and takes it out of mail.dead.v1."""
     with database.write() as session:
         return _delivery_detail(session, actions.discard(session, delivery_id, signed_in))
 
 
-@router.post("/files", status_code=201, responses=PROBLEMS)
+@router.post("/files", status_code=201)
 def upload_file(
     file: UploadFile,
     signed_in: SignedIn,

@@ -11,13 +11,17 @@ from sqlmodel import Session
 from crm_api.audit.record import record
 from crm_api.auth.principal import Principal
 from crm_api.errors import FieldProblem, Invalid, TooLarge
+from crm_api.messages.file_types import named_again, type_of
 from crm_api.messages.models import MessageAttachment, StoredFile
 from crm_api.messages.schemas import AttachmentDraft
 from crm_api.settings import CrmSettings
 from shared.addresses import BadHeader, check_header
 from shared.files import FileStore, hash_of
 
-_NOT_IN_A_NAME = set('/\\:*?"<>|') | {chr(code) for code in range(32)} | {"\x7f"}
+# the last ones turn the direction of writing: exe.fdp reads as pdf.exe
+_NOT_IN_A_NAME = set('/\\:*?"<>|') | {
+    chr(code) for code in (*range(32), 0x7F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
 
 
 def store_file(
@@ -57,7 +61,7 @@ def _keep(
     if sha256 and sha256 != hash_of(content):
         raise Invalid.field(field, f"{filename} does not match its hash: it was changed or cut on its way.")
     kind = content_type or mimetypes.guess_type(filename)[0] or "application/octet-stream"
-    return StoredFile(sha256=files.put(content), size=len(content), content_type=_clean_type(kind))
+    return StoredFile(sha256=files.put(content), size=len(content), content_type=type_of(content, _clean_type(kind)))
 
 
 def attach(
@@ -91,7 +95,7 @@ def attach(
                 position=position,
                 sha256=stored.sha256,
                 filename=draft.filename,
-                content_type=_clean_type(draft.content_type or stored.content_type),
+                content_type=_type_here(draft, stored),
                 size=stored.size,
             )
         )
@@ -102,7 +106,7 @@ def attach(
 
 
 def check_filename(filename: str, field: str) -> None:
-    if not filename.strip() or len(filename) > 200 or _NOT_IN_A_NAME & set(filename):
+    if not filename.strip(" .") or len(filename) > 200 or _NOT_IN_A_NAME & set(filename):
         raise Invalid.field(field, 'A file name has 1 to 200 characters and none of / \\ : * ? " < > |.')
 
 
@@ -111,6 +115,12 @@ def _decode(content: str, where: str) -> bytes:
         return base64.b64decode(content, validate=True)
     except (binascii.Error, ValueError) as problem:
         raise Invalid.field(f"{where}.content", "This is not base64.") from problem
+
+
+def _type_here(draft: AttachmentDraft, stored: StoredFile) -> str:
+    return (
+        named_again(stored.content_type, _clean_type(draft.content_type)) if draft.content_type else stored.content_type
+    )
 
 
 def _clean_type(kind: str) -> str:

@@ -78,18 +78,17 @@ def prepare(session: Session, settings: CrmSettings, draft: MessageDraft, now: d
     problems = _check_times(draft, now)
     if len(draft.to) > settings.max_recipients:
         raise Invalid.field("to", f"One message goes to at most {settings.max_recipients:,} recipients.")
+    check_size(draft, sum(map(len, _sources(draft))), settings)  # before it is read, which takes longer
     letter = parse_letter(draft, problems)
-    if letter and letter.size > settings.max_body_bytes:
-        field = "markdown" if draft.markdown is not None else "html" if draft.html else "text"
-        limit = f"Subject and text are {letter.size:,} bytes; at most {settings.max_body_bytes:,} can be sent."
-        raise TooLarge(limit, FieldProblem(field, limit))
+    if letter:
+        check_size(draft, letter.size, settings)
     found, unresolved = resolve(session, draft.to)
     problems += unresolved
     sender_name, sender_address, reply_to = _headers(draft, settings, problems)
     if letter:
         for position, recipient in enumerate(found):
             if recipient:
-                problems += fill_problems(letter, recipient, f"to[{position}]")
+                problems += fill_problems(letter, recipient, f"to[{position}]", settings.max_body_bytes)
     if problems or letter is None:
         raise Invalid(_sentence(problems), *problems)
     recipients = [recipient for recipient in found if recipient]
@@ -99,7 +98,11 @@ def prepare(session: Session, settings: CrmSettings, draft: MessageDraft, now: d
 def preview(session: Session, settings: CrmSettings, draft: MessageDraft) -> list[Preview]:
     """Never raises for what a writer is still typing: problems stand in each preview."""
     problems: list[FieldProblem] = []
-    letter = parse_letter(draft, problems)
+    try:
+        check_size(draft, sum(map(len, _sources(draft))), settings)
+        letter = parse_letter(draft, problems)
+    except TooLarge as problem:
+        letter, problems = None, list(problem.errors)
     found, _ = resolve(session, draft.to)
     previews = []
     for position, recipient in enumerate(found):
@@ -109,7 +112,10 @@ def preview(session: Session, settings: CrmSettings, draft: MessageDraft) -> lis
         if letter is None:
             previews.append(Preview(recipient.name, recipient.address, Markup(""), None, "", None, wrong))
             continue
-        wrong += fill_problems(letter, recipient, f"to[{position}]")
+        wrong += fill_problems(letter, recipient, f"to[{position}]", settings.max_body_bytes)
+        if _filled_size(letter, recipient.values) > settings.max_body_bytes:
+            previews.append(Preview(recipient.name, recipient.address, Markup(""), None, "", None, wrong))
+            continue
         body = parts_of(draft.markdown).html if draft.markdown is not None else None
         previews.append(
             Preview(
@@ -195,8 +201,30 @@ def _parse_markdown(source: str) -> tuple[Template, Template]:
 _remembered = lru_cache(REMEMBERED)(_parse_markdown)
 
 
-def fill_problems(letter: Letter, recipient: Recipient, where: str) -> list[FieldProblem]:
-    """Each field that is unknown or empty for this recipient, once."""
+def _sources(draft: MessageDraft) -> list[str]:
+    return [part for part in (draft.subject, draft.markdown, draft.text, draft.html) if part]
+
+
+def check_size(draft: MessageDraft, size: int, settings: CrmSettings) -> None:
+    """Raises TooLarge."""
+    if size > settings.max_body_bytes:
+        field = "markdown" if draft.markdown is not None else "html" if draft.html else "text"
+        limit = f"Subject and text are {size:,} bytes; at most {settings.max_body_bytes:,} can be sent."
+        raise TooLarge(limit, FieldProblem(field, limit))
+
+
+def _filled_size(letter: Letter, values: dict[str, str]) -> int:
+    """Characters, with the fields filled in: a long value that is used a hundred times makes a very long letter."""
+    templates = [template for template in (letter.subject, letter.text, letter.html) if template]
+    fields = sum(len(values.get(name, "")) * count for template in templates for name, count in template.uses.items())
+    return fields + sum(len(template.source) for template in templates)
+
+
+def fill_problems(letter: Letter, recipient: Recipient, where: str, most: int) -> list[FieldProblem]:
+    """Each field that is unknown or empty for this recipient, once. most: characters of the filled letter."""
+    if _filled_size(letter, recipient.values) > most:
+        what = f"{recipient.label}: with the fields filled in, the letter is longer than {most:,} characters."
+        return [FieldProblem(f"{where}.fields", what)]
     missing: dict[str, str] = {}
     for template in (letter.subject, letter.text, letter.html):
         for part in template.parts if template else ():

@@ -15,7 +15,7 @@ from crm_api.auth.deps import SignedIn
 from crm_api.auth.principal import Principal
 from crm_api.customers.models import Customer
 from crm_api.deps import DatabaseDep, FilesDep, IntakeDep, SettingsDep
-from crm_api.errors import Conflict, FieldProblem, Invalid, Problem, TooLarge
+from crm_api.errors import Conflict, FieldProblem, Invalid, Problem, TooLarge, TooMany
 from crm_api.messages import actions, service
 from crm_api.messages.composer import (
     ComposerForm,
@@ -180,7 +180,7 @@ def send(
         body = hashlib.sha256(draft.model_dump_json().encode()).hexdigest()
         key = key_of(signed_in.scope, f"page:{form.token}:{body[:32]}" if form.token else None, draft)
         answer = from_thread.run(intake.take, Taken(draft, signed_in, clicked_at, lambda _: "", key))
-    except (Invalid, TooLarge) as wrong:
+    except (Invalid, TooLarge, TooMany) as wrong:
         return _back_with(request, database, settings, form, wrong)
     with database.read() as session:
         message = service.get(session, answer.message_id)

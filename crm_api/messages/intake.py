@@ -21,6 +21,7 @@ from crm_api.hot import Hot
 from crm_api.messages.idempotency import Answer, Key, answered, keep, same
 from crm_api.messages.planning import Plan, hold_back, plan, store
 from crm_api.messages.schemas import MessageDraft
+from crm_api.messages.throttle import SendThrottle
 from crm_api.settings import CrmSettings
 from shared.files import FileStore
 
@@ -47,6 +48,7 @@ class Intake:
 
     def __init__(self, database: Database, files: FileStore, settings: CrmSettings) -> None:
         self._database, self._files, self._settings = database, files, settings
+        self._throttle = SendThrottle(settings.sends_per_minute)
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._loop: asyncio.AbstractEventLoop
         self._thread = Thread(target=self._run, name="intake", daemon=True)
@@ -62,7 +64,8 @@ class Intake:
         self._thread.join()
 
     async def take(self, request: Request) -> Answer:
-        """Returns when the message is committed. Raises the Problem of its draft, or SQLAlchemyError."""
+        """Returns when the message is committed. Raises TooMany, the Problem of its draft, or SQLAlchemyError."""
+        self._throttle.take(request.principal.scope, len(request.draft.to))
         answer: asyncio.Future[Answer] = self._loop.create_future()
         self._queue.put((request, answer))
         return await answer

@@ -23,6 +23,11 @@ _markdown = MarkdownIt("commonmark", {"html": False, "breaks": True, "linkify": 
 )
 
 
+# what takes longest to read: at the limits half a second for a writer who means harm, and a millisecond for others
+MOST_CHARACTERS = 64 * 1024
+MOST_BRACKETS = 2000
+
+
 @dataclass(frozen=True)
 class Parts:
     text: str
@@ -31,6 +36,10 @@ class Parts:
 
 def parts_of(source: str) -> Parts:
     """Both parts as templates in the field language. Raises shared.fields.BadTemplate."""
+    if len(source) > MOST_CHARACTERS:
+        raise BadTemplate(f"Markdown has at most {MOST_CHARACTERS:,} characters.")
+    if source.count("[") > MOST_BRACKETS:
+        raise BadTemplate(f"There are more than {MOST_BRACKETS:,} links or other brackets in it.")
     fields: list[Field] = []
 
     def stand_in(part: str | Field) -> str:

@@ -5,7 +5,7 @@ from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Query, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import Response
 
 from crm_api.auth.deps import SignedIn
 from crm_api.deps import DatabaseDep, FilesDep, SettingsDep
@@ -14,7 +14,7 @@ from crm_api.messages import actions, sayings, service
 from crm_api.messages.composer_pages import router as composer_router
 from crm_api.messages.views import VIEWS, Fix, foreign_html, list_rows, message_view, tabs
 from crm_api.reconciliation.service import missing_of
-from crm_api.web.security import MAIL_POLICY
+from crm_api.web.security import mail_page
 from crm_api.web.templates import principal_of, render
 from crm_api.web.toasts import Toast, redirect
 from shared.files import FileStoreError
@@ -112,7 +112,7 @@ def letter_html(message_id: UUID, _: SignedIn, database: DatabaseDep, delivery: 
         if found.html is None or (one and one.message_id != found.id):
             raise NotFound("There is no such letter.")
         content = foreign_html(found, one)
-    return HTMLResponse(content, headers={"Content-Security-Policy": MAIL_POLICY, "Cache-Control": "private, no-cache"})
+    return mail_page(content)
 
 
 @router.get("/messages/{message_id}/files/{position}/{name}")

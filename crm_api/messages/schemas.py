@@ -11,6 +11,7 @@ from shared.lanes import Lane
 
 Line = Annotated[str, StringConstraints(max_length=998)]  # RFC 5322, section 2.1.1
 FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
+FieldValue = Annotated[str, StringConstraints(max_length=20_000)]
 
 
 class Draft(BaseModel):
@@ -24,7 +25,9 @@ class RecipientDraft(Draft):
     contact_id: UUID | None = None
     email: Annotated[str, Field(max_length=320)] | None = None
     name: Line = Field("", description="shown beside a bare address")
-    fields: dict[FieldName, str] = Field(default_factory=dict, description="values for this recipient only")
+    fields: dict[FieldName, FieldValue] = Field(
+        default_factory=dict, max_length=100, description="values for this recipient only"
+    )
 
 
 class AttachmentDraft(Draft):

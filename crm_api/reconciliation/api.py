@@ -9,7 +9,7 @@ from crm_api.auth.deps import SignedIn
 from crm_api.db import Database
 from crm_api.deps import DatabaseDep, SettingsDep
 from crm_api.messages import service as messages
-from crm_api.messages.api import PROBLEMS, Cursor
+from crm_api.messages.api import Cursor
 from crm_api.paging import Page
 from crm_api.reconciliation import service
 from crm_api.reconciliation.schemas import (
@@ -49,7 +49,7 @@ def reconciliation(database: DatabaseDep, settings: SettingsDep, _: SignedIn) ->
     )
 
 
-@router.get("/reconciliation/findings", responses=PROBLEMS)
+@router.get("/reconciliation/findings")
 def findings(
     database: DatabaseDep, _: SignedIn, cursor: Cursor = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> Page[FindingOut]:
@@ -78,14 +78,14 @@ def give_up(database: DatabaseDep, settings: SettingsDep, signed_in: SignedIn) -
     return Done(count=give_up_all(database, settings, signed_in))
 
 
-@router.post("/reconciliation/strangers/remove", responses=PROBLEMS)
+@router.post("/reconciliation/strangers/remove")
 def remove(draft: RemoveDraft, database: DatabaseDep, signed_in: SignedIn) -> Done:
     """Takes dead letters that are no delivery's out of mail.dead.v1 for good."""
     with database.write() as session:
         return Done(count=service.remove_strangers(session, draft.keys, signed_in))
 
 
-@router.post("/messages/{message_id}/finish", responses=PROBLEMS)
+@router.post("/messages/{message_id}/finish")
 def finish(message_id: UUID, database: DatabaseDep, settings: SettingsDep, signed_in: SignedIn) -> Done:
     """Requeues those letters of the message that the broker has lost; nothing that was sent is sent again."""
     with database.read() as session:

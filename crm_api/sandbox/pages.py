@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import Response
 
 from crm_api.auth.deps import SignedIn
 from crm_api.deps import DatabaseDep, SettingsDep
@@ -14,7 +14,7 @@ from crm_api.sandbox.deps import StoreDep
 from crm_api.sandbox.mail import ReadMail, read, read_head
 from crm_api.sandbox.scripts import EXAMPLES
 from crm_api.sandbox.store import SandboxStore
-from crm_api.web.security import MAIL_POLICY
+from crm_api.web.security import mail_page
 from crm_api.web.templates import render
 from crm_api.web.toasts import Toast, redirect
 from crm_api.web.words import plural
@@ -96,8 +96,7 @@ def mail_html(mail_id: MailId, store: StoreDep, _: SignedIn) -> Response:
     found = _get(store, mail_id)
     if found.html is None:
         raise NotFound("This mail has no HTML.")
-    headers = {"Content-Security-Policy": MAIL_POLICY, "Cache-Control": "private, no-cache"}
-    return HTMLResponse(found.html, headers=headers)
+    return mail_page(found.html)
 
 
 @router.get("/sandbox/{mail_id}/source")

@@ -1,6 +1,6 @@
 """/api/v1/users, and /api/v1/me: who is asking."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
@@ -8,19 +8,17 @@ from fastapi import APIRouter, Query, Response
 from crm_api.auth.deps import SignedIn
 from crm_api.auth.roles import BY_NAME
 from crm_api.deps import DatabaseDep, FilesDep, SettingsDep
-from crm_api.messages.api import PROBLEM
 from crm_api.paging import Page
 from crm_api.users import service
 from crm_api.users.schemas import Me, UserIn, UserOut, UserPatch
 
 router = APIRouter(prefix="/api/v1", tags=["users"])
 
-PROBLEMS: dict[int | str, dict[str, Any]] = dict.fromkeys((401, 403, 404, 409, 422), PROBLEM)
 Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(max_length=2000, description="`next` of the page before")]
 
 
-@router.get("/me", responses=PROBLEMS)
+@router.get("/me")
 def me(signed_in: SignedIn) -> Me:
     """Whom this key acts for, and what it may do."""
     return Me(
@@ -33,7 +31,7 @@ def me(signed_in: SignedIn) -> Me:
     )
 
 
-@router.get("/users", responses=PROBLEMS)
+@router.get("/users")
 def list_users(database: DatabaseDep, _: SignedIn, cursor: Cursor = None, limit: Limit = 50) -> Page[UserOut]:
     """By address."""
     with database.read() as session:
@@ -42,7 +40,7 @@ def list_users(database: DatabaseDep, _: SignedIn, cursor: Cursor = None, limit:
         return Page(items=[UserOut.of(user, seen.get(user.id)) for user in found], next=following)
 
 
-@router.post("/users", status_code=201, responses=PROBLEMS)
+@router.post("/users", status_code=201)
 def invite_user(
     database: DatabaseDep, files: FilesDep, settings: SettingsDep, signed_in: SignedIn, body: UserIn, response: Response
 ) -> UserOut:
@@ -54,21 +52,21 @@ def invite_user(
         return UserOut.of(user)
 
 
-@router.get("/users/{user_id}", responses=PROBLEMS)
+@router.get("/users/{user_id}")
 def get_user(database: DatabaseDep, _: SignedIn, user_id: UUID) -> UserOut:
     with database.read() as session:
         user = service.get(session, user_id)
         return UserOut.of(user, service.last_seen(session, [user]).get(user.id))
 
 
-@router.patch("/users/{user_id}", responses=PROBLEMS)
+@router.patch("/users/{user_id}")
 def change_user(database: DatabaseDep, signed_in: SignedIn, user_id: UUID, body: UserPatch) -> UserOut:
     """A new role acts from the next request on. 409 for the only admin."""
     with database.write() as session:
         return UserOut.of(service.change(session, signed_in, user_id, body.name, body.role))
 
 
-@router.post("/users/{user_id}/invite", responses=PROBLEMS)
+@router.post("/users/{user_id}/invite")
 def invite_again(
     database: DatabaseDep, files: FilesDep, settings: SettingsDep, signed_in: SignedIn, user_id: UUID
 ) -> UserOut:
@@ -77,14 +75,14 @@ def invite_again(
         return UserOut.of(service.invite(session, files, settings, signed_in, user_id))
 
 
-@router.post("/users/{user_id}/disable", responses=PROBLEMS)
+@router.post("/users/{user_id}/disable")
 def disable_user(database: DatabaseDep, signed_in: SignedIn, user_id: UUID) -> UserOut:
     """Ends every session; keys that act for them open nothing. What they did keeps their name."""
     with database.write() as session:
         return UserOut.of(service.disable(session, signed_in, user_id))
 
 
-@router.post("/users/{user_id}/enable", responses=PROBLEMS)
+@router.post("/users/{user_id}/enable")
 def enable_user(database: DatabaseDep, signed_in: SignedIn, user_id: UUID) -> UserOut:
     with database.write() as session:
         return UserOut.of(service.enable(session, signed_in, user_id))

@@ -1,4 +1,7 @@
-"""Requests larger than anything the settings allow are refused before they fill memory or disk."""
+"""Requests larger than anything the settings allow are refused before they fill memory or disk.
+
+Who is not signed in has nothing to send but a name and a password, and gets no room for more.
+"""
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -8,6 +11,7 @@ from crm_api.errors import TooLarge, answer
 from crm_api.settings import CrmSettings
 
 OTHER_BYTES = 1024 * 1024  # names, addresses and fields of all recipients
+STRANGERS_BYTES = 64 * 1024
 
 
 def largest_request(settings: CrmSettings) -> int:
@@ -23,11 +27,10 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refusal = TooLarge(f"A request has at most {self.most:,} bytes.")
         request = Request(scope)
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > self.most:
-            await answer(request, refusal)(scope, receive, send)
+            await answer(request, _refusal(self.most))(scope, receive, send)
             return
         seen = 0
 
@@ -36,9 +39,16 @@ class BodyLimit:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self.most:
+            # the door stands between here and whoever reads
+            most = self.most if "principal" in scope.get("state", ()) else min(STRANGERS_BYTES, self.most)
+            if seen > most:
                 # the one kind of error that FastAPI lets through while it reads a body
+                refusal = _refusal(most)
                 raise HTTPException(refusal.status, refusal.detail)
             return message
 
         await self.app(scope, counted, send)
+
+
+def _refusal(most: int) -> TooLarge:
+    return TooLarge(f"A request has at most {most:,} bytes.")

@@ -20,6 +20,7 @@ HEADINGS = {
     409: "That cannot be done now",
     413: "That is too large",
     422: "Something does not fit",
+    429: "That was too much at once",
 }
 
 

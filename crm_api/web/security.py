@@ -1,5 +1,9 @@
 """Headers that go with every page: nothing from elsewhere runs, loads, frames or is told where we are."""
 
+import re
+from collections.abc import Iterable
+
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = (
@@ -16,7 +20,25 @@ _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"x-dns-prefetch-control", b"off"),  # a link in a mail would be looked up before anybody clicks it
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=(), browsing-topics=()"),
+    (b"cache-control", b"private, no-cache"),  # of who was signed in, no cache on the way keeps anything
 ]
+# from then on this browser asks for nothing of us without encryption
+_BY_HTTPS = (b"strict-transport-security", b"max-age=31536000")
+
+# a policy does not stop browsers from connecting to where <link rel=preconnect> points, nor a document inside srcdoc
+# from doing the same: that would tell its sender that the mail is looked at, when, and from where
+_CONNECTS = re.compile(r"<(?=link\b)|\b(?=srcdoc\b)", re.IGNORECASE)
+
+
+def mail_page(html: str) -> HTMLResponse:
+    """A mail's own HTML, for a sandboxed frame."""
+    harmless = _CONNECTS.sub(lambda found: f"{found[0]}x-", html)
+    return HTMLResponse(
+        harmless, headers={"Content-Security-Policy": MAIL_POLICY, "Cache-Control": "private, no-cache"}
+    )
 
 
 class SecurityHeaders:
@@ -32,9 +54,19 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                set_already = {name for name, _ in message["headers"]}
-                ours = [header for header in _HEADERS if header[0] not in set_already]
-                message["headers"] = [*message["headers"], *ours]
+                message["headers"] = [*message["headers"], *_missing(message["headers"], scope["scheme"])]
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+
+def secured(response: Response, scheme: str) -> Response:
+    """For what is answered outside of all middleware: defects."""
+    response.raw_headers.extend(_missing(response.raw_headers, scheme))
+    return response
+
+
+def _missing(there: Iterable[tuple[bytes, bytes]], scheme: str) -> list[tuple[bytes, bytes]]:
+    names = {name for name, _ in there}
+    ours = [header for header in _HEADERS if header[0] not in names]
+    return [*ours, _BY_HTTPS] if scheme == "https" else ours

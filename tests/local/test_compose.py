@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
@@ -22,6 +22,7 @@ import yaml
 
 from local import leash
 from local.postgresql import Cluster
+from local.rabbitmq import Node
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -30,17 +31,24 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service.get("build")}
 LONG_RUNNING = {name: service for name, service in OURS.items() if service.get("restart") != "no"}
+# as openssl makes them
+MADE_UP = {
+    name: secrets.token_hex(24)
+    for name in (
+        *("POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "DISPATCH_PASSWORD", "MAILROOM_PASSWORD", "CONSOLE_PASSWORD"),
+        "POSTHASTE_ADMIN_PASSWORD",
+    )
+}
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^}]*))?\}")
 
 
 def interpolated(text: str) -> str:
     """As Compose does it: `${NAME:-default}`, and `${NAME:?…}` must be there; `$$` is a dollar."""
-    required = {"POSTGRES_PASSWORD": "pg", "RABBITMQ_PASSWORD": "mq", "POSTHASTE_ADMIN_PASSWORD": "admin-pass-1"}
 
     def value(found: re.Match[str]) -> str:
         name, kind, default = found.groups()
         if kind == "?":
-            return required[name]
+            return MADE_UP[name]
         return str(default or "")
 
     return VARIABLE.sub(value, text).replace("$$", "$")
@@ -58,7 +66,7 @@ def health_check_of(name: str) -> list[str]:
 
 
 def test_the_services_are_those_of_the_design() -> None:
-    assert set(OURS) == {"web", "dispatch", "mailroom", "migrate"}
+    assert set(OURS) == {"web", "dispatch", "mailroom", "migrate", "broker"}
     assert set(SERVICES) - set(OURS) == {"rabbitmq", "postgres", "mailpit"}
     assert SERVICES["mailroom"]["deploy"]["replicas"] >= 2
 
@@ -81,9 +89,26 @@ def test_a_service_has_a_health_check_or_runs_once(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_our_services_wait_for_those_whose_urls_they_have(name: str) -> None:
     hosts = {urlsplit(value).hostname for value in environment_of(name).values() if "://" in value}
-    named = hosts & set(SERVICES)
-    needed = named - ({"rabbitmq"} if name in ("web", "migrate") else set())  # web works with the broker down
-    assert needed <= set(SERVICES[name]["depends_on"])
+    assert hosts & set(SERVICES) <= set(SERVICES[name]["depends_on"])
+
+
+def test_each_service_knows_its_own_secrets_only() -> None:
+    def knows(secret: str) -> set[str]:
+        return {name for name in SERVICES if any(secret in str(value) for value in environment_of(name).values())}
+
+    assert knows(MADE_UP["RABBITMQ_PASSWORD"]) == {"rabbitmq", "broker"}
+    assert knows(MADE_UP["DISPATCH_PASSWORD"]) == {"dispatch", "broker"}
+    assert knows(MADE_UP["MAILROOM_PASSWORD"]) == {"mailroom", "broker"}
+    assert knows(MADE_UP["CONSOLE_PASSWORD"]) == {"broker"}
+    assert knows(MADE_UP["POSTHASTE_ADMIN_PASSWORD"]) == {"migrate"}
+
+
+def test_the_commands_in_the_file_make_each_secret() -> None:
+    top = (ROOT / "docker-compose.yml").read_text().partition("name: posthaste")[0]
+    assert all(name in top for name in MADE_UP)
+    assert set(VARIABLE.findall((ROOT / "docker-compose.yml").read_text())) >= {
+        (name, "?", "see the top of docker-compose.yml") for name in MADE_UP
+    }
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -155,11 +180,15 @@ def databases(postgresql: Cluster) -> Iterator[dict[str, str]]:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
-def test_our_commands_and_health_checks_as_written(databases: dict[str, str], amqp_url: str, tmp_path: Path) -> None:
+def test_our_commands_and_health_checks_as_written(
+    databases: dict[str, str], rabbitmq: Node, amqp_url: str, tmp_path: Path
+) -> None:
     port = str(free_port())
+    vhost = amqp_url.rpartition("/")[2]
+    console = urlsplit(rabbitmq.management_url).netloc
     # What a container gets from its network and volumes, here from what the tests have.
     here = {
-        "POSTHASTE_AMQP_URL": amqp_url,
+        "POSTHASTE_BROKER_ADMIN_URL": f"http://{rabbitmq.user}:{quote(rabbitmq.password)}@{console}",
         "POSTHASTE_DATABASE_URL": databases["posthaste"],
         "POSTHASTE_LEDGER_URL": databases["ledger"],
         "POSTHASTE_HOST": "127.0.0.1",
@@ -173,7 +202,11 @@ def test_our_commands_and_health_checks_as_written(databases: dict[str, str], am
         folder.mkdir(exist_ok=True)
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("POSTHASTE_")}
         replaced = {key: value for key, value in here.items() if key in written or key == "PATH"}
-        return inherited | written | replaced | {"POSTHASTE_DATA_DIR": str(folder)}
+        if url := written.get("POSTHASTE_AMQP_URL"):
+            user = url.partition("@")[0]
+            replaced["POSTHASTE_AMQP_URL"] = f"{user}@127.0.0.1:{rabbitmq.port}/{vhost}"
+        moved = {"POSTHASTE_DATA_DIR": str(folder), "POSTHASTE_BROKER_VHOST": vhost}
+        return inherited | written | replaced | moved
 
     def is_healthy(name: str) -> bool:
         seconds = float(SERVICES[name]["healthcheck"]["timeout"].removesuffix("s"))
@@ -185,12 +218,12 @@ def test_our_commands_and_health_checks_as_written(databases: dict[str, str], am
     def log(name: str) -> str:
         return (tmp_path / f"{name}.log").read_text()
 
-    for _ in range(2):  # a second `docker compose up` migrates again, and changes nothing
-        with (tmp_path / "migrate.log").open("ab") as output:
-            migrate = leash.start(
-                SERVICES["migrate"]["command"], env=environment("migrate"), cwd=ROOT, stdout=output, stderr=output
+    for once in ("migrate", "broker") * 2:  # a second `docker compose up` does it again, and changes nothing
+        with (tmp_path / f"{once}.log").open("ab") as output:
+            process = leash.start(
+                SERVICES[once]["command"], env=environment(once), cwd=ROOT, stdout=output, stderr=output
             )
-            assert migrate.wait(60) == 0, log("migrate")
+            assert process.wait(60) == 0, log(once)
 
     running: dict[str, leash.Leashed] = {}
     try:

@@ -138,13 +138,13 @@ def test_all_problems_are_told_at_once(crm: Crm) -> None:
 
 
 def test_an_attachment_is_stored_once_under_its_hash(crm: Crm) -> None:
-    content = base64.b64encode(b"plan").decode()
-    first = crm.send(attachments=[{"filename": "plan.pdf", "content": content, "sha256": hash_of(b"plan")}])
-    crm.send(attachments=[{"filename": "again.pdf", "sha256": hash_of(b"plan")}])
+    content = base64.b64encode(b"%PDF-1.7 plan").decode()
+    first = crm.send(attachments=[{"filename": "plan.pdf", "content": content, "sha256": hash_of(b"%PDF-1.7 plan")}])
+    crm.send(attachments=[{"filename": "again.pdf", "sha256": hash_of(b"%PDF-1.7 plan")}])
     with crm.database.read() as session:
         (row,) = service.attachments(session, first.id)
-    assert (row.filename, row.content_type, row.size) == ("plan.pdf", "application/pdf", 4)
-    assert crm.files.get(row.sha256) == b"plan"
+    assert (row.filename, row.content_type, row.size) == ("plan.pdf", "application/pdf", 13)
+    assert crm.files.get(row.sha256) == b"%PDF-1.7 plan"
     assert counts(crm)[2] == 1
 
 

@@ -1,0 +1,50 @@
+"""What a production start refuses: secrets that are known, short, or would travel in plain text.
+
+Nobody can tell from inside whether a secret is a good one; these are the ones that everybody tries first.
+"""
+
+import ipaddress
+from urllib.parse import unquote, urlsplit
+
+MACHINE, PERSON, KEY = 16, 12, 32  # least lengths, characters
+_FEW = 5  # different characters
+_KNOWN = {
+    *("admin", "administrator", "changeme", "default", "example", "guest", "hunter2", "letmein", "mailroom"),
+    *("password", "posthaste", "postgres", "postgresql", "rabbitmq", "root", "secret", "test", "user"),
+}
+
+
+def weakness(secret: str, user: str = "", least: int = MACHINE) -> str | None:
+    """What is wrong with it, to be put after the name of the setting; None if nothing is. Never says the secret."""
+    if not secret:
+        return "has no password"
+    letters = "".join(character for character in secret.lower() if character.isalpha())
+    if secret.lower() == user.lower() or letters in _KNOWN:
+        return "has a password that everybody knows"
+    if len(secret) < least:
+        return f"is too short: give at least {least} characters"
+    if len(set(secret)) < _FEW:
+        return "repeats itself: make up another one"
+    return None
+
+
+def weak_url(url: str, needs_password: bool) -> str | None:
+    """The same for the password inside a URL; `needs_password`: without one a default would be used."""
+    try:
+        parts = urlsplit(url)
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    except ValueError:
+        return "is no URL"
+    if not password and not needs_password:
+        return None
+    return weakness(password, user)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on this address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
