@@ -3,7 +3,7 @@
 PYTHON ?=
 export PYTHON
 BIN = .venv/bin
-CODE = crm_api email_service shared local alembic bench tests tools
+CODE = crm_api email_service shared local alembic bench drill tests tools
 COMPILE = uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11
 
 .DEFAULT_GOAL := help

@@ -1,0 +1,77 @@
+"""python -m drill [--faults a,b] [--messages N] [--seed S] [--database sqlite|postgresql]: breaks it, and checks.
+
+`python -m drill soak --minutes N` runs under load with random faults and watches memory and file descriptors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from drill import faults as _all_faults
+from drill import table
+from drill.fault import FAULTS, Fault
+from drill.house import House
+
+assert _all_faults
+
+
+def say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m drill", description=__doc__.splitlines()[0])
+    parser.add_argument("--faults", help="names or subjects, separated by commas; default: all; see --list")
+    parser.add_argument("--list", action="store_true", help="name all faults")
+    parser.add_argument("--messages", type=int, default=150, help="requests of each fault's load; default: 150")
+    parser.add_argument("--seed", default="", help="repeats a run; default: a new one, which is printed")
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--folder", type=Path, help="where logs and databases stay; default: removed if all went well")
+    arguments = parser.parse_args()
+    if arguments.list:
+        for each in FAULTS.values():
+            print(f"{each.name:26} {each.group:10} {each.title}")
+        return 0
+    seed = arguments.seed or secrets.token_hex(3)
+    command = f"python -m drill --database {arguments.database} --seed {seed} --messages {arguments.messages}"
+    say(command)
+    folder = arguments.folder or Path(tempfile.mkdtemp(prefix="posthaste-drill-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    results = []
+    print(table.heading(), flush=True)
+    with House(folder, arguments.database, say) as house:
+        for each in wanted(arguments.faults):
+            result = house.run(each, seed, arguments.messages)
+            results.append(result)
+            print(table.row(result), flush=True)
+            for complaint in result.complaints:
+                say(f"    {each.name}: {complaint}")
+    failed = [result for result in results if not result.good]
+    if not arguments.faults and not failed:
+        table.write(results, arguments.database, command)
+    if failed:
+        say(f"{len(failed)} of {len(results)} faults did harm; logs are in {folder / 'faults'}")
+    elif not arguments.folder:
+        shutil.rmtree(folder, ignore_errors=True)
+    return int(bool(failed))
+
+
+def wanted(words: str | None) -> list[Fault]:
+    """The faults of these names or subjects; those on one broker first. Raises SystemExit for an unknown one."""
+    if not words:
+        found = list(FAULTS.values())
+    else:
+        asked = words.split(",")
+        found = [each for each in FAULTS.values() if each.name in asked or each.group in asked]
+        if unknown := set(asked) - {each.name for each in found} - {each.group for each in found}:
+            raise SystemExit(f"There is no fault {', '.join(sorted(unknown))}. See python -m drill --list.")
+    return sorted(found, key=lambda each: each.nodes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
