@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
+from bench.cluster import RabbitCluster
 from local.rabbitmq import Node
 from shared.topology import DEAD_QUEUE, QUEUES
 
@@ -17,8 +18,8 @@ from shared.topology import DEAD_QUEUE, QUEUES
 class Broker:
     """One node, or the nodes of a cluster."""
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
-        self.nodes = list(nodes)
+    def __init__(self, nodes: Sequence[Node], cluster: RabbitCluster | None = None) -> None:
+        self.nodes, self.cluster = list(nodes), cluster
 
     @property
     def node(self) -> Node:

@@ -121,7 +121,7 @@ def check(scene: Scene, result: Result) -> None:
 def _check_promises(scene: Scene, result: Result, by_message: dict[str, list[Delivery]]) -> None:
     """Whatever was answered 202 is there, with all its recipients, and has come to something."""
     wrong = []
-    for asked in scene.load.asked:
+    for asked in scene.load.all_asked:
         message = scene.load.answered.get(asked.number)
         mine = by_message.get(message or "", [])
         if message is None:
@@ -132,8 +132,8 @@ def _check_promises(scene: Scene, result: Result, by_message: dict[str, list[Del
     unsettled = [each for mine in by_message.values() for each in mine if each.state not in SETTLED]
     result.lost += len(unsettled)
     wrong += [f"{each.key} is still {each.state}" for each in unsettled]
-    if len(by_message) > len(scene.load.asked):
-        wrong.append(f"{len(by_message)} messages came of {len(scene.load.asked)} requests")
+    if len(by_message) > len(scene.load.all_asked):
+        wrong.append(f"{len(by_message)} messages came of {len(scene.load.all_asked)} requests")
     wrong += scene.load.refused
     if wrong:
         result.complaints.append(_some(wrong))

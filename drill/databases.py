@@ -88,6 +88,7 @@ class SqliteDatabases:
         self._template = folder / "template"
 
     def start(self) -> None:
+        shutil.rmtree(self._template, ignore_errors=True)
         self._template.mkdir(parents=True)
         url = SqliteStores(self._template).crm_url
         product.migrate(product.environment(self._template, database_url=url))
@@ -141,7 +142,7 @@ class PostgresqlDatabases:
         self.cluster.start()
         self._execute("CREATE DATABASE crm_template")
         folder = self._folder / "template"
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         product.migrate(product.environment(folder, database_url=self.cluster.url_for("crm_template")))
 
     def fresh(self, folder: Path) -> PostgresqlStores:

@@ -36,7 +36,6 @@ class Fault:
     settings: Mapping[str, object] = field(default_factory=dict)
     databases: tuple[str, ...] = BOTH
     nodes: int = 1
-    preload: str = ""  # a library for the product's processes
     tmpfs_megabytes: int = 0  # the data directory is a file system of its own, so small
 
 

@@ -54,8 +54,8 @@ class House:
 
     def __enter__(self) -> House:
         try:
-            self._databases.start()
             self.sink.start()
+            self._databases.start()
         except BaseException:
             self.__exit__()
             raise
@@ -75,7 +75,7 @@ class House:
             if self._cluster is None:
                 self._cluster = RabbitCluster(self.folder / "cluster", nodes, say=self._say)
             self._cluster.start()
-            return Broker(self._cluster.nodes)
+            return Broker(self._cluster.nodes, self._cluster)
         if self._cluster is not None:
             self._cluster.stop()
         self._node.start()
@@ -124,8 +124,6 @@ class House:
             }
             | dict(fault.settings),
         )
-        if fault.preload:
-            told["LD_PRELOAD"] = fault.preload
         made = Kept(data, told, int(told["POSTHASTE_PORT"]))
         made.logs = folder
         stack.callback(made.kill_all)

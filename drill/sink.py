@@ -17,7 +17,7 @@ import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 LIMIT = 64 * 1024 * 1024
@@ -36,6 +36,14 @@ class Answer:
     take: bool | None = None
     raw: bytes | None = None
     seconds: float = 0.0  # to wait first
+    usual: bool = False  # what it would have said anyway
+
+
+def late(seconds: float) -> Answer:
+    return Answer(seconds=seconds, usual=True)
+
+
+SILENCE = Answer()
 
 
 @dataclass
@@ -73,16 +81,16 @@ class Sink:
         self.taken: Counter[str] = Counter()  # <delivery>.<generation> → how often
         self.recipients: dict[str, str] = {}  # the same key → where it went
         self.heard: Counter[str] = Counter()  # phase → how often
+        self.in_clear = 0  # mails taken without encryption
         self.pipelining = False
         self.context: ssl.SSLContext | None = None  # offers STARTTLS
+        self.expired: ssl.SSLContext | None = None  # for a fault to put into its place
         self.user: tuple[str, str] | None = None  # wants this sign-in
-        self.slow_seconds = 0.0  # before each reply to a letter
         self._rules: list[Rule] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="sink", daemon=True)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
 
     # ---- for the driver, from its own thread ---------------------------------------------------------------
 
@@ -123,10 +131,14 @@ class Sink:
     def behave(self) -> None:
         """Forgets all rules, and how it was set up."""
         self._rules = []
-        self.pipelining, self.context, self.user, self.slow_seconds = False, None, None, 0.0
+        self.pipelining, self.context, self.user = False, None, None
 
     def forget(self) -> None:
-        self.taken, self.recipients, self.heard = Counter(), {}, Counter()
+        self.taken, self.recipients, self.heard, self.in_clear = Counter(), {}, Counter(), 0
+
+    def cut(self) -> None:
+        """Ends all conversations that are idle or under way; the port stays open."""
+        self._do(self._cut())
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
@@ -141,6 +153,9 @@ class Sink:
         if self._server is not None:
             self._server.close()
             self._server = None
+        await self._cut()
+
+    async def _cut(self) -> None:
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -206,15 +221,13 @@ class Sink:
         if rule is not None and (rule.answer is not None or rule.before or rule.after):
             if not await self._answer(talk, rule, "354 End with a dot"):
                 return False
-            if rule.answer is not None and not (rule.answer.text or "").startswith("354"):
+            if rule.answer is not None and not (rule.answer.usual or (rule.answer.text or "").startswith("354")):
                 return True
         else:
             await self._say(talk, "354 End with a dot")
         content = await talk.reader.readuntil(b"\r\n.\r\n")
         found = _MESSAGE_ID.search(content)
         talk.key = found[1].decode() if found else ""
-        if self.slow_seconds:
-            await asyncio.sleep(self.slow_seconds)
         return await self._reply(talk, "dot", "250 2.0.0 Ok: queued as S", letter=True)
 
     async def _reply(self, talk: Talk, phase: str, usual: str, letter: bool = False) -> bool:
@@ -228,6 +241,8 @@ class Sink:
     async def _answer(self, talk: Talk, rule: Rule, usual: str, letter: bool = False) -> bool:
         try:
             answer = rule.answer or Answer(usual)
+            if answer.usual:
+                answer = replace(answer, text=usual)
             if answer.seconds:
                 await asyncio.sleep(answer.seconds)
             if rule.before is not None:
@@ -265,6 +280,7 @@ class Sink:
 
     def _take(self, talk: Talk) -> None:
         self.taken[talk.key] += 1
+        self.in_clear += not talk.tls
         self.recipients[talk.key] = talk.recipient
 
     def _find(self, phase: str, talk: Talk) -> Rule | None:

@@ -46,6 +46,12 @@ def unread_from(pid: int, server_port: int) -> int:
     return sum(each.unread for each in every if each.local == server_port and each.remote in ports)
 
 
+def connected_to(pid: int, server_ports: set[int]) -> set[int]:
+    """To which of these ports the process has connections."""
+    mine = _inodes(pid)
+    return {each.remote for each in sockets() if each.inode in mine} & server_ports
+
+
 def _inodes(pid: int) -> set[str]:
     found = set()
     with contextlib.suppress(OSError):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import AbstractContextManager
 
 from drill.fault import fault
 from drill.house import CONVERSATIONS
-from drill.scene import Scene
-from drill.sink import Answer, Talk
+from drill.scene import Scene, uuid
+from drill.sink import Talk, late
 from drill.sockets import owner, unread_from
 
 RELAY_LEASE = 60  # seconds after which a dead relay's claims are free
@@ -53,19 +54,29 @@ def dispatch_before_mark(scene: Scene) -> None:
 
 
 def _claimed(scene: Scene) -> set[str]:
-    from drill.scene import uuid
-
     rows = scene.stores.crm("SELECT id, generation FROM delivery WHERE state = 'pending' AND claimed_until IS NOT NULL")
     return {f"{uuid(delivery)}.{generation}" for delivery, generation in rows}
 
 
 @fault("dispatch-applying", "kill -9 of dispatch while it applies outcomes", patience=RELAY_LEASE + 40)
 def dispatch_applying(scene: Scene) -> None:
-    with scene.stores.crm_locked():
-        before = sum(scene.sink.taken.values())
-        scene.until(lambda: sum(scene.sink.taken.values()) > before, "a mail to be taken", 10)
-        time.sleep(0.5)  # its outcome is with dispatch, which waits for the database
-        scene.kill("dispatch")
+    lock = scene.stores.crm_locked()
+
+    def strike(talk: Talk) -> None:
+        try:
+            scene.until(lambda: scene.ledger_state(talk.key) == "accepted", "the ledger to know it")
+            time.sleep(scene.rng.uniform(0.1, 0.5))  # its outcome is with dispatch, which waits for the database
+            scene.kill("dispatch")
+        finally:
+            lock.__exit__(None, None, None)
+
+    rule = scene.sink.on("dot", before=lambda _: enter(lock), after=strike, skip=scene.rng.randrange(5))
+    scene.until(rule.done.is_set, "a mail at the dot", 40)
+
+
+def enter(context: AbstractContextManager[object]) -> None:
+    """Entered by one hook and left by the next."""
+    context.__enter__()
 
 
 # ---- workers ---------------------------------------------------------------------------------------------------
@@ -91,9 +102,6 @@ def worker_after_dot(scene: Scene) -> None:
 def worker_before_ledger(scene: Scene) -> None:
     lock = scene.stores.ledger_locked()
 
-    def close(talk: Talk) -> None:
-        lock.__enter__()
-
     def strike(talk: Talk) -> None:
         try:
             scene.until_read(talk)
@@ -102,7 +110,7 @@ def worker_before_ledger(scene: Scene) -> None:
         finally:
             lock.__exit__(None, None, None)
 
-    rule = scene.sink.on("dot", before=close, after=strike, skip=scene.rng.randrange(5))
+    rule = scene.sink.on("dot", before=lambda _: enter(lock), after=strike, skip=scene.rng.randrange(5))
     scene.until(rule.done.is_set, "a mail at the dot", 40)
     _was_unknown(scene, rule.talk)
 
@@ -111,9 +119,6 @@ def worker_before_ledger(scene: Scene) -> None:
 def worker_before_ack(scene: Scene) -> None:
     broker = scene.broker.frozen()
 
-    def freeze(talk: Talk) -> None:
-        broker.__enter__()
-
     def strike(talk: Talk) -> None:
         try:
             scene.until(lambda: scene.ledger_state(talk.key) == "accepted", "the ledger to know it")
@@ -121,7 +126,7 @@ def worker_before_ack(scene: Scene) -> None:
         finally:
             broker.__exit__(None, None, None)
 
-    rule = scene.sink.on("dot", before=freeze, after=strike, skip=scene.rng.randrange(5))
+    rule = scene.sink.on("dot", before=lambda _: enter(broker), after=strike, skip=scene.rng.randrange(5))
     scene.until(rule.done.is_set, "a mail at the dot", 40)
     assert rule.talk is not None
     key = rule.talk.key
@@ -148,15 +153,11 @@ def supervisor(scene: Scene) -> None:
 @fault("term-in-flight", "SIGTERM with 50 in flight", settings={"connections": 40})
 def term_in_flight(scene: Scene) -> None:
     for phase in ("dot", "data"):
-        scene.sink.on(phase, seconds_of(2.0), times=60)
+        scene.sink.on(phase, late(2.0), times=60)
     scene.until(lambda: len(_in_flight(scene)) >= 50, "50 letters in flight")
     os.kill(scene.product.pid("mailroom"), signal.SIGTERM)
     scene.until(lambda: len(scene.product.lives("mailroom")) > 1, "another mail room", 60)
     scene.require(scene.product.lives("mailroom")[0][1] == 0, "the mail room did not end in good order")
-
-
-def seconds_of(seconds: float) -> Answer:
-    return Answer(seconds=seconds)
 
 
 def _in_flight(scene: Scene) -> list[object]:
