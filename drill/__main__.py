@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 
 from drill import faults as _all_faults
-from drill import table
+from drill import soak, table
+from drill.checker import Result
 from drill.fault import FAULTS, Fault
 from drill.house import House
 
@@ -26,9 +27,11 @@ def say(sentence: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m drill", description=__doc__.splitlines()[0])
+    parser.add_argument("what", nargs="?", choices=("faults", "soak"), default="faults")
     parser.add_argument("--faults", help="names or subjects, separated by commas; default: all; see --list")
     parser.add_argument("--list", action="store_true", help="name all faults")
     parser.add_argument("--messages", type=int, default=150, help="requests of each fault's load; default: 150")
+    parser.add_argument("--minutes", type=float, default=30, help="of the soak; default: 30")
     parser.add_argument("--seed", default="", help="repeats a run; default: a new one, which is printed")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--folder", type=Path, help="where logs and databases stay; default: removed if all went well")
@@ -37,28 +40,48 @@ def main() -> int:
         for each in FAULTS.values():
             print(f"{each.name:26} {each.group:10} {each.title}")
         return 0
-    seed = arguments.seed or secrets.token_hex(3)
-    command = f"python -m drill --database {arguments.database} --seed {seed} --messages {arguments.messages}"
-    say(command)
+    arguments.seed = arguments.seed or secrets.token_hex(3)
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="posthaste-drill-"))
     folder.mkdir(parents=True, exist_ok=True)
-    results = []
-    print(table.heading(), flush=True)
     with House(folder, arguments.database, say) as house:
-        for each in wanted(arguments.faults):
-            result = house.run(each, seed, arguments.messages)
-            results.append(result)
-            print(table.row(result), flush=True)
-            for complaint in result.complaints:
-                say(f"    {each.name}: {complaint}")
-    failed = [result for result in results if not result.good]
-    if not arguments.faults and not failed:
-        table.write(results, arguments.database, command)
-    if failed:
-        say(f"{len(failed)} of {len(results)} faults did harm; logs are in {folder / 'faults'}")
+        good = _soak(house, arguments) if arguments.what == "soak" else _faults(house, arguments)
+    if not good:
+        say(f"Logs are in {folder / 'faults'}.")
     elif not arguments.folder:
         shutil.rmtree(folder, ignore_errors=True)
-    return int(bool(failed))
+    return int(not good)
+
+
+def _faults(house: House, arguments: argparse.Namespace) -> bool:
+    seed, messages = arguments.seed, arguments.messages
+    command = f"python -m drill --database {arguments.database} --seed {seed} --messages {messages}"
+    say(command)
+    print(table.heading(), flush=True)
+    results = []
+    for each in wanted(arguments.faults):
+        result = house.run(each, seed, messages)
+        results.append(result)
+        print(table.row(result), flush=True)
+        _complain(result)
+    good = all(result.good for result in results)
+    if good and not arguments.faults:
+        table.write(results, arguments.database, command)
+    say(f"{sum(result.good for result in results)} of {len(results)} faults did no harm.")
+    return good
+
+
+def _soak(house: House, arguments: argparse.Namespace) -> bool:
+    say(f"python -m drill soak --database {arguments.database} --seed {arguments.seed} --minutes {arguments.minutes:g}")
+    result, looks = soak.soak(house, arguments.minutes, arguments.seed, say)
+    print(soak.markdown(looks))
+    print(f"\n{table.markdown([result])}")
+    _complain(result)
+    return result.good
+
+
+def _complain(result: Result) -> None:
+    for complaint in result.complaints:
+        say(f"    {result.fault.name}: {complaint}")
 
 
 def wanted(words: str | None) -> list[Fault]:

@@ -20,6 +20,8 @@ STATES = (
     *("suppressed", "cancelled", "discarded", "bounced"),
 )
 SETTLED = ("accepted", "failed", "unknown", "deferred", "cancelled")
+OPEN = ("pending", "queued", "deferred")
+DEAD = ("failed", "unknown")  # unless they try again by themselves
 SHOWN = 5
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -50,31 +52,22 @@ class Delivery:
     message: str
     address: str
     state: str
-    again: bool  # by itself, later
     reason: str
     kinds: tuple[str, ...]  # what its attempts came to
-
-    @property
-    def is_open(self) -> bool:
-        return self.state in ("pending", "queued", "deferred") or self.again
 
     @property
     def was_unknown(self) -> bool:
         return "unknown" in self.kinds
 
-    @property
-    def is_dead_letter(self) -> bool:
-        return self.state in ("failed", "unknown") and not self.again
-
 
 def deliveries(scene: Scene) -> list[Delivery]:
     kinds: dict[str, list[str]] = {}
-    for key, kind in scene._attempts():
+    for key, kind in scene.every_attempt():
         kinds.setdefault(key, []).append(kind)
-    rows = scene.stores.crm("SELECT id, generation, message_id, address, state, next_at, reason FROM delivery")
+    rows = scene.stores.crm("SELECT id, generation, message_id, address, state, reason FROM delivery")
     return [
-        Delivery(key, uuid(message), address, state, next_at is not None, reason or "", tuple(kinds.get(key, ())))
-        for key, message, address, state, next_at, reason in ((f"{uuid(row[0])}.{row[1]}", *row[2:]) for row in rows)
+        Delivery(key, uuid(message), address, state, reason or "", tuple(kinds.get(key, ())))
+        for key, message, address, state, reason in ((f"{uuid(row[0])}.{row[1]}", *row[2:]) for row in rows)
     ]
 
 
@@ -89,8 +82,14 @@ def settle(scene: Scene, patience: float) -> str:
 
 
 def _left(scene: Scene) -> str:
-    found = deliveries(scene)
-    if still := Counter(each.state for each in found if each.is_open):
+    grouped = scene.stores.crm("SELECT state, next_at IS NOT NULL, count(*) FROM delivery GROUP BY 1, 2")
+    still, dead = Counter[str](), scene.strangers
+    for state, again, count in grouped:
+        if again or state in OPEN:
+            still[state] += count
+        elif state in DEAD:
+            dead += count
+    if still:
         return f"deliveries still under way: {_counts(still)}"
     try:
         depths = scene.broker.depths()
@@ -98,7 +97,6 @@ def _left(scene: Scene) -> str:
         return f"the broker does not answer: {problem}"
     if queues := waiting(depths):
         return f"queues that are not empty: {_counts(queues)}"
-    dead = sum(each.is_dead_letter for each in found) + scene.strangers
     return "" if depths[DEAD_QUEUE] == dead else f"{depths[DEAD_QUEUE]} dead letters, {dead} expected"
 
 

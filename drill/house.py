@@ -89,11 +89,8 @@ class House:
         if self.database not in fault.databases:
             result.impossible = f"not on {self.database}"
             return result
-        folder = self.folder / "faults" / fault.name
-        shutil.rmtree(folder, ignore_errors=True)
         try:
-            with contextlib.ExitStack() as stack:
-                scene = self._scene(fault, f"{seed} {fault.name}", messages, folder, stack)
+            with self.stage(fault, f"{seed} {fault.name}", messages) as scene:
                 self._play(scene, fault, result)
         except Impossible as reason:
             result.impossible = str(reason)
@@ -131,6 +128,14 @@ class House:
         scene = Scene(made, stores, self._databases, broker, self.sink, load, rng, seed, folder)
         stack.enter_context(scene.undo)
         return scene
+
+    @contextlib.contextmanager
+    def stage(self, fault: Fault, seed: str, messages: int) -> Iterator[Scene]:
+        """Everything but the product's parts is up. Whatever runs at the end is killed."""
+        folder = self.folder / "faults" / fault.name
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.ExitStack() as stack:
+            yield self._scene(fault, seed, messages, folder, stack)
 
     def _play(self, scene: Scene, fault: Fault, result: Result) -> None:
         if fault.prepare is not None:

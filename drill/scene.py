@@ -106,9 +106,13 @@ class Scene:
 
     def attempts(self, key: str) -> list[str]:
         """What came of each attempt at a delivery, as the CRM knows it."""
-        return [kind for found, kind in self._attempts() if found == key]
+        return [kind for found, kind in self.every_attempt() if found == key]
 
-    def _attempts(self) -> list[tuple[str, str]]:
+    def unknowns(self) -> int:
+        """How many attempts have come to nothing that anybody knows, so far."""
+        return int(self.stores.crm("SELECT count(*) FROM attempt WHERE kind = 'unknown'")[0][0])
+
+    def every_attempt(self) -> list[tuple[str, str]]:
         rows = self.stores.crm("SELECT delivery_id, generation, kind FROM attempt ORDER BY attempt")
         return [(f"{uuid(delivery)}.{generation}", kind) for delivery, generation, kind in rows]
 

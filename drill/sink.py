@@ -130,8 +130,12 @@ class Sink:
 
     def behave(self) -> None:
         """Forgets all rules, and how it was set up."""
-        self._rules = []
+        self.quieten()
         self.pipelining, self.context, self.user = False, None, None
+
+    def quieten(self) -> None:
+        """Forgets all rules: those that did not strike shall not strike later."""
+        self._rules = []
 
     def forget(self) -> None:
         self.taken, self.recipients, self.heard, self.in_clear = Counter(), {}, Counter(), 0

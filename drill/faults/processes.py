@@ -196,7 +196,7 @@ def _freeze(scene: Scene, phase: str) -> None:
 
     scene.when(phase, freeze)
     try:
-        scene.until(lambda: any(kind == "unknown" for _, kind in scene._attempts()), "another to take over", 90)
+        scene.until(scene.unknowns, "another to take over", 90)
         time.sleep(scene.rng.uniform(0, 4))
     finally:
         os.kill(frozen[0], signal.SIGCONT)

@@ -112,9 +112,10 @@ def rst(scene: Scene) -> None:
 
 
 def _after_dot(scene: Scene, answer: Answer) -> None:
+    before = scene.unknowns()
     rule = scene.sink.on("dot", answer, times=4)
     scene.until(lambda: rule.hits == 4, "four mails at the dot", 40)
-    scene.until(lambda: sum(kind == "unknown" for _, kind in scene._attempts()) == 4, "four to be unknown", 40)
+    scene.until(lambda: scene.unknowns() == before + 4, "four to be unknown", 40)
 
 
 @fault("smtp-garbage", "SMTP: garbage at each phase", unknowns=2)
