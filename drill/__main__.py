@@ -21,6 +21,9 @@ from drill.house import House
 assert _all_faults
 
 
+DOCUMENTED_MINUTES = 30
+
+
 def say(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
@@ -65,17 +68,21 @@ def _faults(house: House, arguments: argparse.Namespace) -> bool:
         _complain(result)
     good = all(result.good for result in results)
     if good and not arguments.faults:
-        table.write(results, arguments.database, command)
+        table.write(arguments.database, command, table.markdown(results))
     say(f"{sum(result.good for result in results)} of {len(results)} faults did no harm.")
     return good
 
 
 def _soak(house: House, arguments: argparse.Namespace) -> bool:
-    say(f"python -m drill soak --database {arguments.database} --seed {arguments.seed} --minutes {arguments.minutes:g}")
-    result, looks = soak.soak(house, arguments.minutes, arguments.seed, say)
-    print(soak.markdown(looks))
-    print(f"\n{table.markdown([result])}")
+    seed, minutes = arguments.seed, arguments.minutes
+    command = f"python -m drill soak --database {arguments.database} --seed {seed} --minutes {minutes:g}"
+    say(command)
+    result, looks = soak.soak(house, minutes, seed, say)
+    seen = f"{soak.markdown(looks)}\n\n{table.markdown([result])}"
+    print(seen)
     _complain(result)
+    if result.good and minutes >= DOCUMENTED_MINUTES:
+        table.write("soak", command, seen)
     return result.good
 
 

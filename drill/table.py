@@ -32,10 +32,10 @@ def markdown(results: Sequence[Result]) -> str:
     return "\n".join([heading(), *map(row, results)])
 
 
-def write(results: Sequence[Result], database: str, command: str, document: Path = DOCUMENT) -> None:
-    """Puts the table of a full run into its place in the document."""
+def write(place: str, command: str, seen: str, document: Path = DOCUMENT) -> None:
+    """Puts what a full run has shown into its place in the document: sqlite, postgresql or soak."""
     text = document.read_text()
-    begin, end = f"<!-- {database} -->", f"<!-- end of {database} -->"
-    table = f"{begin}\n`{command}`\n\n{markdown(results)}\n{end}"
+    begin, end = f"<!-- {place} -->", f"<!-- end of {place} -->"
+    table = f"{begin}\n`{command}`\n\n{seen}\n{end}"
     changed = re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: table, text, flags=re.DOTALL)
     document.write_text(changed)
