@@ -28,10 +28,11 @@ class Stores(Protocol):
 
     def ledger(self, query: str) -> Rows: ...
 
-    def crm_locked(self) -> contextlib.AbstractContextManager[object]:
-        """Nobody else can write meanwhile; they can read."""
+    def crm_locked(self, *, in_turn: bool = True) -> contextlib.AbstractContextManager[object]:
+        """Nobody else can write meanwhile; they can read. in_turn=False: on SQLite, as somebody does who knows nothing
+        of our queue for the file, a backup for instance."""
 
-    def ledger_locked(self) -> contextlib.AbstractContextManager[object]: ...
+    def ledger_locked(self, *, in_turn: bool = True) -> contextlib.AbstractContextManager[object]: ...
 
 
 class Databases(Protocol):
@@ -55,11 +56,10 @@ class SqliteStores:
         return _sqlite_rows(self.ledger_file, query)
 
     def crm_locked(self, *, in_turn: bool = True) -> contextlib.AbstractContextManager[object]:
-        """in_turn=False: as somebody who knows nothing of our queue for the file, a backup for instance."""
         return _sqlite_locked(self.crm_file, in_turn)
 
-    def ledger_locked(self) -> contextlib.AbstractContextManager[object]:
-        return _sqlite_locked(self.ledger_file, True)
+    def ledger_locked(self, *, in_turn: bool = True) -> contextlib.AbstractContextManager[object]:
+        return _sqlite_locked(self.ledger_file, in_turn)
 
 
 def _sqlite_rows(file: Path, query: str) -> Rows:
@@ -112,10 +112,10 @@ class PostgresqlStores:
     def ledger(self, query: str) -> Rows:
         return _postgresql_rows(self.ledger_url, query)
 
-    def crm_locked(self) -> contextlib.AbstractContextManager[object]:
+    def crm_locked(self, *, in_turn: bool = True) -> contextlib.AbstractContextManager[object]:
         return _postgresql_locked(self.crm_url, "message, delivery, attempt")
 
-    def ledger_locked(self) -> contextlib.AbstractContextManager[object]:
+    def ledger_locked(self, *, in_turn: bool = True) -> contextlib.AbstractContextManager[object]:
         return _postgresql_locked(self.ledger_url, "attempt")
 
 

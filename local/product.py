@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import sys
 import time
 import urllib.error
@@ -88,7 +89,15 @@ class Product:
         stopping = names or tuple(self.parts)
         for name in stopping:
             self.parts[name].terminate()
-        return {name: self.parts.pop(name).stop(END_SECONDS) for name in stopping}
+        return {name: self._end(self.parts.pop(name)) for name in stopping}
+
+    @staticmethod
+    def _end(part: leash.Leashed) -> int:
+        try:
+            return part.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            part.kill()
+            return part.wait()
 
     def kill(self, name: str) -> None:
         """With all that it started."""
