@@ -39,7 +39,7 @@ SETTINGS: dict[str, object] = {
     "retry_scale": 0.005,
     "probe_seconds": 2,
     "drain_seconds": 20,
-    "connection_mails": 15,
+    "connection_mails": 8,
 }
 CONVERSATIONS = 20  # that all workers can have at the same time
 

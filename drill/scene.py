@@ -96,10 +96,6 @@ class Scene:
         """Whether a recipient is one of that share: by the seed, not by who comes first."""
         return lambda recipient: zlib.crc32(f"{self.seed} {recipient}".encode()) % 1000 < share * 1000
 
-    def addresses(self, share: float = 1.0) -> set[str]:
-        chosen = self.chosen(share)
-        return {each for asked in self.load.asked for each in asked.recipients if chosen(each)}
-
     def require(self, fact: bool, otherwise: str) -> None:
         if not fact:
             self.complaints.append(otherwise)
@@ -136,7 +132,7 @@ class Scene:
             phase,
             before=None if after else strike,
             after=strike if after else None,
-            skip=self.rng.randrange(5),
+            skip=0 if phase == "ehlo" else self.rng.randrange(5),
         )
         self.until(rule.done.is_set, f"a mail at {phase}", 40)
         return rule

@@ -71,6 +71,7 @@ class Rule:
     after: Hook | None
     skip: int = 0  # so many go by first
     hits: int = 0
+    recipients: set[str] = field(default_factory=set)  # of all hits
     done: threading.Event = field(default_factory=threading.Event)  # its first hit is over, hooks included
     talk: Talk | None = None  # of the last hit
 
@@ -297,5 +298,6 @@ class Sink:
                 continue
             if rule.times is None or rule.hits < rule.times:
                 rule.hits += 1
+                rule.recipients.add(talk.recipient)
                 return rule
         return None
