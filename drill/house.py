@@ -40,6 +40,7 @@ SETTINGS: dict[str, object] = {
     "probe_seconds": 2,
     "drain_seconds": 20,
     "connection_mails": 8,
+    "reconcile_seconds": 2,  # and never requeues within a drill, but where a fault says so: it would hide a loss
 }
 CONVERSATIONS = 20  # that all workers can have at the same time
 

@@ -11,6 +11,7 @@ from shared import topology
 from shared.lanes import Lane
 
 NORMAL = topology.lane_queue(Lane.normal)
+REQUEUE = {"requeue_minutes": 0.1}  # by itself, soon
 RECONNECT = 90.0  # patience: links look again after up to ten seconds, relays' claims last sixty
 
 
@@ -73,12 +74,12 @@ def consumer_timeout(scene: Scene) -> None:
 # ---- what the broker loses, reconciliation finds -----------------------------------------------------------------
 
 
-@fault("queue-deleted", "a lane's queue deleted under its consumer", settings={"requeue_minutes": 0.1}, patience=150)
+@fault("queue-deleted", "a lane's queue deleted under its consumer", settings=REQUEUE, patience=150)
 def queue_deleted(scene: Scene) -> None:
     scene.broker.node.management.delete("queues", "/", NORMAL)
 
 
-@fault("queue-purged", "a lane's queue purged", settings={"requeue_minutes": 0.1}, patience=150)
+@fault("queue-purged", "a lane's queue purged", settings=REQUEUE, patience=150)
 def queue_purged(scene: Scene) -> None:
     scene.product.stop("mailroom")
     scene.until(lambda: scene.broker.depths()[NORMAL] > 5, "letters in the queue")
