@@ -62,6 +62,8 @@ def _faults(house: House, arguments: argparse.Namespace) -> bool:
     print(table.heading(), flush=True)
     results = []
     for each in wanted(arguments.faults):
+        if arguments.database not in each.databases:
+            continue
         result = house.run(each, seed, messages)
         results.append(result)
         print(table.row(result), flush=True)

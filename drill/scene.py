@@ -123,6 +123,11 @@ class Scene:
         os.kill(self.product.pid(name), signal.SIGKILL)
 
     @staticmethod
+    def enter(context: contextlib.AbstractContextManager[object]) -> None:
+        """For a context that one hook enters and the next one leaves."""
+        context.__enter__()
+
+    @staticmethod
     def kill_worker_of(talk: Talk) -> None:
         os.kill(owner(talk.port), signal.SIGKILL)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from drill.sink import Answer, Talk
 from local.errors import Unavailable
 
 assert _all_faults
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc says whom to kill")
 SEED, MESSAGES, SECONDS = "in short", 60, 1.5
 WORST = (
     *("web-killed", "dispatch-after-confirm", "dispatch-applying", "supervisor-killed", "term-in-flight"),
