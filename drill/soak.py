@@ -19,6 +19,7 @@ from drill.checker import Result
 from drill.fault import FAULTS, Fault
 from drill.house import House
 from drill.scene import PARTS, Missed, Scene
+from local.errors import LocalError
 
 FAULTS_OF_A_DAY = (
     *("smtp-refused", "smtp-tarpit", "smtp-421", "smtp-450", "smtp-452"),
@@ -96,14 +97,14 @@ def _one_fault(scene: Scene, result: Result, say: Callable[[str], None], minute:
 
 def _watch(scene: Scene, begun: float, pause: float, over: threading.Event, looks: list[Look]) -> None:
     while not over.wait(pause):
-        pids = {name: scene.product.pid(name) for name in PARTS}
-        pids |= {f"worker {number}": pid for number, pid in enumerate(scene.product.workers(), 1)}
-        if scene.broker.node.is_running():
-            pids["broker"] = scene.broker.node.pid
         try:
+            pids = {name: scene.product.pid(name) for name in PARTS}
+            pids |= {f"worker {number}": pid for number, pid in enumerate(scene.product.workers(), 1)}
+            if scene.broker.node.is_running():
+                pids["broker"] = scene.broker.node.pid
             megabytes = {name: memory_megabytes(pid) for name, pid in pids.items()}
             descriptors = {name: len(list(Path(f"/proc/{pid}/fd").iterdir())) for name, pid in pids.items()}
-        except OSError:
+        except (OSError, LocalError, Missed):
             continue  # one has just ended
         minute = (time.monotonic() - begun) / 60
         looks.append(Look(minute, pids, megabytes, descriptors, len(scene.sink.taken)))
