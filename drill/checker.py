@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import urllib.request
@@ -11,7 +12,7 @@ from typing import Any
 
 from drill.broker import waiting
 from drill.fault import Fault
-from drill.scene import PARTS, Scene, uuid
+from drill.scene import Missed, Scene, until, uuid
 from local.product import KEY
 from shared.topology import DEAD_QUEUE
 
@@ -23,6 +24,7 @@ SETTLED = ("accepted", "failed", "unknown", "deferred", "cancelled")
 OPEN = ("pending", "queued", "deferred")
 DEAD = ("failed", "unknown")  # unless they try again by themselves
 SHOWN = 5
+LAST_EVENTS_SECONDS = 10.0
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -190,7 +192,10 @@ def _messages(scene: Scene) -> list[dict[str, Any]]:
 
 def end(scene: Scene, result: Result) -> None:
     """Stops the product: each part must end in good order and leave nothing unacked behind."""
-    codes = scene.product.stop(*PARTS)
+    codes = scene.product.stop("web", "mailroom")
+    with contextlib.suppress(Missed):  # the workers' last words are for dispatch
+        until(lambda: not waiting(scene.broker.depths()), "the last events to be applied", LAST_EVENTS_SECONDS)
+    codes |= scene.product.stop("dispatch")
     if any(codes.values()):
         result.complaints.append(f"did not end in good order: {_counts(codes)}")
     try:

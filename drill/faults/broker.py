@@ -58,16 +58,16 @@ def _pending(scene: Scene) -> list[object]:
 
 @fault("consumer-timeout", "consumer timeout: the broker takes its letters back", settings={"dot_seconds": 8})
 def consumer_timeout(scene: Scene) -> None:
-    """Until 354 nothing is known to the ledger: a conversation that takes longer than the broker's patience."""
+    """Conversations that take longer than the broker is patient, before the ledger knows of them and after."""
     node = scene.broker.node
-    node.control("eval", "application:set_env(rabbit, consumer_timeout, 3000).")
+    node.control("eval", "application:set_env(rabbit, consumer_timeout, 2000).")
     node.control("eval", "application:set_env(rabbit, channel_tick_interval, 1000).")
     scene.undo.callback(node.control, "eval", "application:set_env(rabbit, channel_tick_interval, 60000).")
     scene.undo.callback(node.control, "eval", "application:set_env(rabbit, consumer_timeout, 1800000).")
     scene.product.stop("mailroom")
-    scene.product.start("mailroom")  # a channel keeps the patience that it was opened with
     for phase in ("rcpt", "dot"):
         scene.sink.on(phase, late(5.5), times=4)
+    scene.product.start("mailroom")  # a channel keeps the patience that it was opened with
     scene.until(lambda: "channel closed" in scene.product.log("mailroom"), "a channel to be closed", 40)
 
 
