@@ -70,8 +70,8 @@ class Rule:
     before: Hook | None
     after: Hook | None
     skip: int = 0  # so many go by first
+    struck: set[str] = field(default_factory=set)  # the recipients of all hits
     hits: int = 0
-    recipients: set[str] = field(default_factory=set)  # of all hits
     done: threading.Event = field(default_factory=threading.Event)  # its first hit is over, hooks included
     talk: Talk | None = None  # of the last hit
 
@@ -123,9 +123,11 @@ class Sink:
         before: Hook | None = None,
         after: Hook | None = None,
         skip: int = 0,
+        struck: set[str] | None = None,
     ) -> Rule:
-        """answer None: as usual. before and after: run around the reply, which waits for them."""
-        rule = Rule(phase, answer, times, to, before, after, skip)
+        """answer None: as usual. before and after: run around the reply, which waits for them. struck: collects the
+        recipients of all hits."""
+        rule = Rule(phase, answer, times, to, before, after, skip, set() if struck is None else struck)
         self._rules.append(rule)
         return rule
 
@@ -298,6 +300,6 @@ class Sink:
                 continue
             if rule.times is None or rule.hits < rule.times:
                 rule.hits += 1
-                rule.recipients.add(talk.recipient)
+                rule.struck.add(talk.recipient)
                 return rule
         return None

@@ -79,18 +79,17 @@ def too_big(scene: Scene) -> None:
 
 @fault("smtp-554", "SMTP: 554 at DATA and after the dot")
 def forbidden(scene: Scene) -> None:
-    _always(scene, "dot", "554 5.7.1 Looks like spam")
-    _all_hit(scene, [_for_some(scene, "data", "451 4.3.0 Later")])
+    _always(scene, "data", "554 5.5.1 Not today", 0.1)
+    _always(scene, "dot", "554 5.7.1 Looks like spam")  # the first tenth has not come so far
 
 
 def _for_some(scene: Scene, phase: str, reply: str) -> Rule:
     return scene.sink.on(phase, Answer(reply), times=None, to=_once(scene.chosen(0.3)))
 
 
-def _always(scene: Scene, phase: str, reply: str) -> None:
+def _always(scene: Scene, phase: str, reply: str, share: float = 0.2) -> None:
     """For some, from now on; they and nobody else must fail."""
-    rule = scene.sink.on(phase, Answer(reply), times=None, to=scene.chosen(0.2))
-    scene.failing = rule.recipients
+    rule = scene.sink.on(phase, Answer(reply), times=None, to=scene.chosen(share), struck=scene.failing)
     _all_hit(scene, [rule])
 
 
