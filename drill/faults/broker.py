@@ -56,18 +56,25 @@ def _pending(scene: Scene) -> list[object]:
     return [*scene.stores.crm("SELECT id FROM delivery WHERE state = 'pending'")]
 
 
-@fault("consumer-timeout", "consumer timeout: the broker takes its letters back", settings={"dot_seconds": 8})
+def _impatient(scene: Scene) -> None:
+    """Before there are channels: each keeps the patience that it was opened with."""
+    node = scene.broker.node
+    setting = "application:set_env(rabbit, {}, {})."
+    for name, short, usual in (("consumer_timeout", 2000, 1_800_000), ("channel_tick_interval", 1000, 60_000)):
+        node.control("eval", setting.format(name, short))
+        scene.undo.callback(node.control, "eval", setting.format(name, usual))
+
+
+@fault(
+    "consumer-timeout",
+    "consumer timeout: the broker takes its letters back",
+    prepare=_impatient,
+    settings={"dot_seconds": 8},
+)
 def consumer_timeout(scene: Scene) -> None:
     """Conversations that take longer than the broker is patient, before the ledger knows of them and after."""
-    node = scene.broker.node
-    node.control("eval", "application:set_env(rabbit, consumer_timeout, 2000).")
-    node.control("eval", "application:set_env(rabbit, channel_tick_interval, 1000).")
-    scene.undo.callback(node.control, "eval", "application:set_env(rabbit, channel_tick_interval, 60000).")
-    scene.undo.callback(node.control, "eval", "application:set_env(rabbit, consumer_timeout, 1800000).")
-    scene.product.stop("mailroom")
     for phase in ("rcpt", "dot"):
         scene.sink.on(phase, late(5.5), times=4)
-    scene.product.start("mailroom")  # a channel keeps the patience that it was opened with
     scene.until(lambda: "channel closed" in scene.product.log("mailroom"), "a channel to be closed", 40)
 
 
