@@ -3,11 +3,13 @@
 PYTHON ?=
 export PYTHON
 BIN = .venv/bin
-CODE = crm_api email_service shared local alembic bench tests tools
+DRILL ?=
+MINUTES ?= 30
+CODE = crm_api email_service shared local alembic bench drill tests tools
 COMPILE = uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench format lock clean
+.PHONY: help run test check drill soak bench format lock clean
 
 help: ## this list
 	@echo "make …"
@@ -28,6 +30,14 @@ check: ## lint, formatting, types, import contracts, known vulnerabilities
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	@$(BIN)/python tools/audit.py
+
+drill: ## breaks the running product in every way we know and checks that nothing is lost (DRILL="--seed …")
+	@tools/bootstrap dev
+	@$(BIN)/python -m drill $(DRILL)
+
+soak: ## runs under load with random faults and watches memory and file descriptors (MINUTES=30)
+	@tools/bootstrap dev
+	@$(BIN)/python -m drill soak --minutes $(MINUTES) $(DRILL)
 
 bench: ## what it is measured against, and how fast; writes docs/benchmarks.md (half an hour)
 	@tools/bootstrap bench

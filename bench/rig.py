@@ -13,18 +13,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
-
 from local import debian, leash, ports
-from local.errors import Unavailable
 from local.postgresql import Cluster
+from local.product import KEY, Product, running
 from local.rabbitmq import Node
 
+__all__ = ["KEY", "Product"]
+
 ROOT = Path(__file__).resolve().parents[1]
-KEY = "ph_bench" + "0" * 40
 _MESSAGES = re.compile(rb"mesg=(\d+)\r")
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -127,100 +126,23 @@ def database(kind: str, folder: Path) -> Iterator[str]:
     if kind == "sqlite":
         yield f"sqlite:///{folder / 'posthaste.sqlite'}"
         return
-    cluster = Cluster(say=say)
+    cluster = Cluster(say=say, durable=True)
     cluster.start()
     try:
-        _make_durable(cluster.url)
         yield cluster.url
     finally:
         cluster.stop()
 
 
-def _make_durable(url: str) -> None:
-    """The tests' cluster gives up durability for speed; here a commit is on the disk, as on SQLite."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            connection.execute(f"ALTER SYSTEM SET {setting} = on")
-        connection.execute("SELECT pg_reload_conf()")
-
-
 # ---- the product -----------------------------------------------------------------------------------------------
-
-_COMMANDS = {
-    "web": ("crm_api", "web"),
-    "dispatch": ("crm_api", "dispatch"),
-    "mailroom": ("email_service",),
-}
-
-
-@dataclass
-class Product:
-    """Web, dispatch and mail rooms as processes of their own, as in production."""
-
-    folder: Path
-    environment: dict[str, str]
-    port: int
-    parts: dict[str, leash.Leashed] = field(default_factory=dict)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self, *names: str) -> None:
-        """web, dispatch, mailroom; returns when they are up."""
-        for name in names:
-            log = self.folder / f"{name}.log"
-            with log.open("ab") as output:
-                self.parts[name] = leash.start(
-                    [sys.executable, "-m", *_COMMANDS[name]],
-                    env=self.environment,
-                    cwd=ROOT,
-                    stdout=output,
-                    stderr=output,
-                )
-        for name in names:
-            wait_until(lambda name=name: self._is_up(name), f"{name}; see {self.folder}", 60)  # type: ignore[misc]
-
-    def _is_up(self, name: str) -> bool:
-        if self.parts[name].poll() is not None:
-            raise Unavailable(f"{name} ended:\n" + (self.folder / f"{name}.log").read_text()[-2000:])
-        if name == "web":
-            return not ports.is_free(self.port)
-        return (self.folder / "ready" / name).exists()
-
-    def stop(self, *names: str) -> None:
-        for name in names or tuple(self.parts):
-            self.parts.pop(name).stop(40)
 
 
 @contextlib.contextmanager
 def product(folder: Path, database_url: str, amqp_url: str, smtp_url: str, **settings: object) -> Iterator[Product]:
-    """Migrated, nothing started; stopped in the end. settings: workers=2 becomes POSTHASTE_WORKERS=2."""
-    folder.mkdir(parents=True, exist_ok=True)
-    port = ports.free_port()
-    given = {
-        "data_dir": folder,
-        "database_url": database_url,
-        "amqp_url": amqp_url,
-        "smtp_url": smtp_url,
-        "port": port,
-        "api_key": KEY,
-        "admin_email": "bench@posthaste.example",
-        "admin_password": "only for benchmarks",
-        "samples": 0,
-    } | settings
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("POSTHASTE_")}
-    # What Python compiles is kept: a user's processes start with it.
-    inherited.pop("PYTHONDONTWRITEBYTECODE", None)
-    environment = inherited | {f"POSTHASTE_{name.upper()}": str(value) for name, value in given.items()}
-    migrate = leash.start([sys.executable, "-m", "crm_api", "migrate"], env=environment, cwd=ROOT)
-    if migrate.wait(60) != 0:
-        raise Unavailable("the database could not be migrated")
-    made = Product(folder, environment, port)
-    try:
+    """Migrated, nothing started. settings: workers=2 becomes POSTHASTE_WORKERS=2."""
+    given = {"database_url": database_url, "amqp_url": amqp_url, "smtp_url": smtp_url} | settings
+    with running(Product, folder, **given) as made:
         yield made
-    finally:
-        made.stop()
 
 
 # ---- what it costs ---------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from crm_api.dead_letters.sweeper import DeadLetterSweeper
 from crm_api.messages import idempotency
 from crm_api.messages.filing import Filing
 from crm_api.monitoring.heartbeats import Heartbeats
+from crm_api.outbox import clock
 from crm_api.outbox.relay import Relay
 from crm_api.outcomes.listener import OutcomeListener
 from crm_api.reconciliation.job import Reconciler
@@ -70,6 +71,7 @@ async def run(settings: CrmSettings) -> None:
         asyncio.create_task(reconciler.run(), name="reconciliation"),
         asyncio.create_task(_sweep(writer), name="sweep"),
         asyncio.create_task(Filing(writer).run(), name="filing"),
+        asyncio.create_task(clock.keep_right(writer), name="clock"),
     ]
     ready = mark_ready(settings, "dispatch")
     log.info("dispatch is up")

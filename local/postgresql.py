@@ -1,7 +1,7 @@
 """A private PostgreSQL cluster for tests: own folder, free port, loopback only, gone when its parent is.
 
-It gives up durability (fsync off) for speed, so it is for tests only; who runs Posthaste on PostgreSQL
-brings a server and sets ``POSTHASTE_DATABASE_URL``.
+It gives up durability (fsync off) for speed, unless told otherwise, and is for tests only; who runs Posthaste on
+PostgreSQL brings a server and sets ``POSTHASTE_DATABASE_URL``.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ USER = "posthaste"
 _CONFIGURATION = """
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
-fsync = off
-synchronous_commit = off
-full_page_writes = off
+fsync = {durable}
+synchronous_commit = {durable}
+full_page_writes = {durable}
 max_connections = 200
 shared_buffers = 64MB
 max_wal_size = 256MB
@@ -75,8 +75,9 @@ def _version(path: Path) -> int:
 class Cluster:
     """A running cluster. ``url`` is a superuser's, in psycopg's and SQLAlchemy's common form."""
 
-    def __init__(self, *, say: Say = lambda _: None) -> None:
-        self._say = say
+    def __init__(self, *, say: Say = lambda _: None, durable: bool = False) -> None:
+        """durable: a commit is on the disk, as in production."""
+        self._say, self._durable = say, durable
         self._server: leash.Leashed | None = None
         self._password = secrets.token_urlsafe(18)
         self._folder: Path | None = None
@@ -99,6 +100,7 @@ class Cluster:
             if user is not None:
                 shutil.chown(self._folder, user)
             self._initialise(programs, environment, user)
+            self.port = ports.free_port()
             self._serve(programs, environment, user)
         except BaseException:
             self.stop()
@@ -134,13 +136,12 @@ class Cluster:
             raise LocalError(f"initdb ended with exit code {code}:\n{log.read_text()[-2000:]}")
         password_file.unlink()
         with (self._folder / "data" / "postgresql.conf").open("a") as configuration:
-            configuration.write(_CONFIGURATION)
+            configuration.write(_CONFIGURATION.format(durable="on" if self._durable else "off"))
 
     def _serve(self, programs: Path, environment: dict[str, str], user: str | None) -> None:
         assert self._folder is not None
-        self.port = ports.free_port()
         log = self._folder / "postgresql.log"
-        with log.open("wb") as output:
+        with log.open("ab") as output:
             self._server = leash.start(
                 [programs / "postgres", "-D", self._folder / "data", "-p", str(self.port)],
                 env=os.environ | environment,
@@ -156,12 +157,21 @@ class Cluster:
                 raise LocalError(f"PostgreSQL does not start:\n{log.read_text()[-2000:]}")
             time.sleep(0.05)
 
-    def stop(self) -> None:
-        """Stop at once and delete everything."""
+    def crash(self) -> None:
+        """As kill -9 of all its processes would; `start_again` brings it back on the same port, with its data."""
         if self._server is not None:
             self._server.kill()
             self._server.wait()
             self._server = None
+
+    def start_again(self) -> None:
+        """Raises ``LocalError``."""
+        programs, environment = find_programs(self._say)
+        self._serve(programs, environment, _unprivileged_user())
+
+    def stop(self) -> None:
+        """Stop at once and delete everything."""
+        self.crash()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None

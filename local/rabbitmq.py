@@ -59,6 +59,7 @@ class Node:
         self._epmd: leash.Leashed | None = None
         self._server: leash.Leashed | None = None
         self._ready = False
+        self._environment: dict[str, str] = {}
         self._choose()
 
     def _choose(self) -> None:
@@ -164,6 +165,16 @@ class Node:
         self._server = self._epmd = None
         self._ready = False
 
+    def control(self, *words: str) -> str:
+        """What rabbitmqctl answers; raises ``LocalError``, also for a node in Docker."""
+        if self._programs is None or self._programs.server is None:
+            raise LocalError("rabbitmqctl is not at hand here")
+        command: list[str | Path] = [self._programs.server.with_name("rabbitmqctl"), "--node", self.name, *words]
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False, timeout=60)
+        if done.returncode != 0:
+            raise LocalError(f"rabbitmqctl {words[0]} failed: {(done.stderr or done.stdout).strip()[-500:]}")
+        return str(done.stdout)
+
     def _write_configuration(self, host: str, amqp: int, management: int) -> Path:
         path = self.folder / "rabbitmq.conf"
         path.touch(mode=0o600)
@@ -214,6 +225,7 @@ class Node:
             # Makes the script become the node, instead of waiting for it and stopping it by rabbitmqctl.
             "RUNNING_UNDER_SYSTEMD": "true",
         }
+        self._environment = environment
         self._server = self._run([programs.server], environment)
 
     def _start_in_docker(self, docker: Path) -> None:

@@ -102,9 +102,11 @@ class Relay:
 
     async def _pause(self, published: int, problems: list[AmqpProblem]) -> None:
         log.warning("%d of %d of lane %s not confirmed: %s", len(problems), published, self.lane, problems[0])
+        await self._sleep(PAUSE_SECONDS)
+        # after the pause: the consumers of a queue that is there again at once are not told that it was deleted, and
+        # are given nothing any more (RabbitMQ 3.10)
         if any(isinstance(problem, Unroutable) for problem in problems):
             await self._publisher.declare_again()
-        await self._sleep(PAUSE_SECONDS)
 
     def _claim(self, session: Session) -> list[Claimed]:
         if self._most is not None and self._most - store.in_broker(session, self.lane) < self._batch:

@@ -189,6 +189,22 @@ async def test_a_deleted_queue_is_declared_again(crm: Crm, rabbitmq: Node, amqp_
         await eventually(all_in(crm, message.id, "queued"), "it goes out through the queue declared again")
 
 
+async def test_a_queue_deleted_under_its_consumer_is_consumed_again(crm: Crm, rabbitmq: Node, amqp_url: str) -> None:
+    """A queue that is there again at once keeps its consumers: RabbitMQ tells them nothing, and gives them nothing."""
+    async with running(crm, amqp_url), mailroom(amqp_url) as room:
+        for number in range(3):
+            crm.send(f"before{number}@example.com")
+
+        async def taken(count: int) -> bool:
+            return len({each.to.address for each in room.commands}) == count
+
+        await eventually(lambda: taken(3), "the first letters")
+        vhost = amqp_url.rpartition("/")[2]
+        await asyncio.to_thread(rabbitmq.management.delete, "queues", vhost, lane_queue(Lane.urgent))
+        crm.send("after@example.com")
+        await eventually(lambda: taken(4), "the letter that came after")
+
+
 def test_a_claim_that_ran_out_is_taken_again(crm: Crm) -> None:
     message = crm.send()
     with crm.database.write() as session:

@@ -1,0 +1,44 @@
+"""The clock of all our processes jumps an hour, forth and back (libfaketime), the broker's does not."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from drill.fault import Impossible, fault
+from drill.scene import Scene
+from local import debian
+from local.errors import Unavailable
+
+_INSTALLED = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
+
+
+def _library() -> Path:
+    for path in map(Path, _INSTALLED):
+        if path.exists():
+            return path
+    try:
+        root = debian.unpacked("libfaketime", own=r"^libfaketime$")
+    except Unavailable as problem:
+        raise Impossible(f"no libfaketime: {problem}") from problem
+    return next(root.glob("usr/lib/*/faketime/libfaketimeMT.so.1"))
+
+
+def _prepare(scene: Scene) -> None:
+    file = scene.folder / "clock"
+    file.write_text("+0")
+    scene.product.environment.update(
+        LD_PRELOAD=str(_library()),
+        FAKETIME_TIMESTAMP_FILE=str(file),
+        FAKETIME_CACHE_DURATION="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+        DONT_FAKE_MONOTONIC="1",
+    )
+
+
+@fault("clock", "the clock one hour forth, back, and an hour back", prepare=_prepare, seconds=14)
+def clock(scene: Scene) -> None:
+    file = scene.folder / "clock"
+    for offset in ("+3600", "+0", "-3600", "+0"):
+        file.write_text(offset)
+        time.sleep(scene.rng.uniform(2, 4))

@@ -1,0 +1,96 @@
+"""Messages that nobody can understand, letters that cannot be written, events that come thrice and in any order."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import secrets
+import time
+
+import pika
+
+from drill.fault import fault
+from drill.scene import Scene
+from shared import topology
+from shared.files import FileStore, hash_of
+
+OWN = "drill.events"
+
+
+def _publish(scene: Scene, exchange: str, key: str, kind: str, body: bytes) -> None:
+    with scene.broker.connected() as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        properties = pika.BasicProperties(type=kind, message_id=f"stranger-{secrets.token_hex(4)}", delivery_mode=2)
+        channel.basic_publish(exchange, key, body, properties, mandatory=True)
+    scene.strangers += 1
+
+
+@fault("poison-json", "poison: bad JSON, as a command and as an event")
+def bad_json(scene: Scene) -> None:
+    _publish(scene, topology.COMMANDS, "send.normal", "mail.send.v1", b'{"delivery": ')
+    _publish(scene, topology.EVENTS, topology.OUTCOME_KEY, "mail.outcomes.v1", b"\xff\xfe")
+
+
+@fault("poison-version", "poison: a version that nobody knows")
+def unknown_version(scene: Scene) -> None:
+    _publish(scene, topology.COMMANDS, "send.urgent", "mail.send.v99", b"{}")
+    _publish(scene, topology.EVENTS, topology.OUTCOME_KEY, "mail.outcomes.v99", b"{}")
+
+
+@fault("poison-attachment", "poison: an attachment is missing")
+def missing_attachment(scene: Scene) -> None:
+    _with_attachment(scene, "missing@drill.example", replace_by_folder=False)
+
+
+@fault("poison-compose", "poison: a letter that crashes composing")
+def crash(scene: Scene) -> None:
+    """A folder where its attachment should be: nothing that composing expects."""
+    _with_attachment(scene, "crash@drill.example", replace_by_folder=True)
+
+
+def _with_attachment(scene: Scene, recipient: str, *, replace_by_folder: bool) -> None:
+    content = secrets.token_bytes(3000)
+    attached = {"filename": "leaf.bin", "content": base64.b64encode(content).decode()}
+    scene.load.send(recipient, attachments=[attached], undo_seconds=2)
+    path = FileStore(scene.product.folder / "files").path(hash_of(content))
+    path.unlink()
+    if replace_by_folder:
+        path.mkdir()
+    scene.failing.add(recipient)
+    query = f"SELECT state FROM delivery WHERE address = '{recipient}'"  # noqa: S608 (ours)
+    scene.until(lambda: scene.stores.crm(query)[0][0] == "failed", "it to fail", 60)
+
+
+@fault("events-thrice", "every outcome event three times, shuffled")
+def events_thrice(scene: Scene) -> None:
+    with scene.broker.connected() as connection:
+        channel = connection.channel()
+        channel.queue_declare(OWN, durable=True)
+        channel.queue_bind(OWN, topology.EVENTS, "#")
+        scene.undo.callback(_remove, scene)
+        channel.queue_unbind(topology.OUTCOMES_QUEUE, topology.EVENTS, "#")
+        deadline = time.monotonic() + 4
+        held = []
+        while time.monotonic() < deadline:
+            method, properties, body = channel.basic_get(OWN, auto_ack=True)
+            if method is None:
+                connection.sleep(0.05)
+                continue
+            held.append((properties, body))
+        channel.queue_bind(topology.OUTCOMES_QUEUE, topology.EVENTS, "#")
+        channel.queue_unbind(OWN, topology.EVENTS, "#")
+        while (got := channel.basic_get(OWN, auto_ack=True))[0] is not None:
+            held.append((got[1], got[2]))
+        scene.require(bool(held), "no event came")
+        every = held * 3
+        scene.rng.shuffle(every)
+        for properties, body in every:
+            channel.basic_publish("", topology.OUTCOMES_QUEUE, body, properties)
+
+
+def _remove(scene: Scene) -> None:
+    with contextlib.suppress(pika.exceptions.AMQPError), scene.broker.connected() as connection:
+        channel = connection.channel()
+        channel.queue_bind(topology.OUTCOMES_QUEUE, topology.EVENTS, "#")
+        channel.queue_delete(OWN)

@@ -1,0 +1,111 @@
+"""A worker is killed at each point of a conversation, or frozen past its lease."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from drill.fault import fault
+from drill.house import CONVERSATIONS
+from drill.scene import Scene
+from drill.sink import Talk
+from drill.sockets import owner
+
+
+@fault("worker-before-mail", "kill -9 of a worker before MAIL", unknowns=CONVERSATIONS)
+def worker_before_mail(scene: Scene) -> None:
+    scene.when("ehlo", scene.kill_worker_of)
+
+
+@fault("worker-before-dot", "kill -9 of a worker between DATA and dot", unknowns=CONVERSATIONS)
+def worker_before_dot(scene: Scene) -> None:
+    scene.when("data", scene.kill_worker_of)
+
+
+@fault("worker-after-dot", "kill -9 of a worker after the dot, before the reply", unknowns=CONVERSATIONS)
+def worker_after_dot(scene: Scene) -> None:
+    rule = scene.when("dot", scene.kill_worker_of)
+    _was_unknown(scene, rule.talk)
+
+
+@fault("worker-before-ledger", "kill -9 of a worker after 250, before the ledger", unknowns=CONVERSATIONS)
+def worker_before_ledger(scene: Scene) -> None:
+    lock = scene.stores.ledger_locked()
+
+    def strike(talk: Talk) -> None:
+        try:
+            scene.until_read(talk)
+            scene.require(scene.ledger_state(talk.key) == "started", "the ledger was quicker than the kill")
+            scene.kill_worker_of(talk)
+        finally:
+            lock.__exit__(None, None, None)
+
+    rule = scene.sink.on("dot", before=lambda _: scene.enter(lock), after=strike, skip=scene.rng.randrange(5))
+    scene.until(rule.done.is_set, "a mail at the dot", 40)
+    _was_unknown(scene, rule.talk)
+
+
+@fault("worker-before-ack", "kill -9 of a worker after the ledger, before the ack", unknowns=CONVERSATIONS)
+def worker_before_ack(scene: Scene) -> None:
+    broker = scene.broker.frozen()
+
+    def strike(talk: Talk) -> None:
+        try:
+            scene.until(lambda: scene.ledger_state(talk.key) == "accepted", "the ledger to know it")
+            scene.kill_worker_of(talk)
+        finally:
+            broker.__exit__(None, None, None)
+
+    rule = scene.sink.on("dot", before=lambda _: scene.enter(broker), after=strike, skip=scene.rng.randrange(5))
+    scene.until(rule.done.is_set, "a mail at the dot", 40)
+    assert rule.talk is not None
+    key = rule.talk.key
+    scene.until(lambda: scene.attempts(key), "its outcome", 40)
+    scene.require(scene.attempts(key) == ["accepted"], f"{key} was tried again: {scene.attempts(key)}")
+    scene.require(scene.sink.taken[key] == 1, f"{key} was sent {scene.sink.taken[key]} times")
+
+
+def _was_unknown(scene: Scene, talk: Talk | None) -> None:
+    """The one that was struck is known as unknown, whatever came of it later."""
+    assert talk is not None
+    key = talk.key
+    scene.until(lambda: "unknown" in scene.attempts(key), f"{key} to be unknown", 40)
+
+
+@fault(
+    "worker-frozen-at-data",
+    "SIGSTOP of a worker past its lease, at DATA",
+    unknowns=CONVERSATIONS,
+    seconds=10,
+    patience=90,
+)
+def frozen_at_data(scene: Scene) -> None:
+    _freeze(scene, "data")
+
+
+@fault(
+    "worker-frozen-at-dot",
+    "SIGSTOP of a worker past its lease, after the dot",
+    unknowns=CONVERSATIONS,
+    seconds=10,
+    patience=90,
+)
+def frozen_at_dot(scene: Scene) -> None:
+    _freeze(scene, "dot")
+
+
+def _freeze(scene: Scene, phase: str) -> None:
+    """Its link to the broker dies for want of heartbeats, and another worker gets its letters."""
+    frozen: list[int] = []
+
+    def freeze(talk: Talk) -> None:
+        frozen.append(owner(talk.port))
+        os.kill(frozen[0], signal.SIGSTOP)
+
+    scene.when(phase, freeze)
+    try:
+        scene.until(scene.unknowns, "another to take over", 90)
+        time.sleep(scene.rng.uniform(0, 4))
+    finally:
+        os.kill(frozen[0], signal.SIGCONT)
