@@ -1,14 +1,15 @@
 """Comparisons against a broker's figures that the test makes up, and against a real one."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import pika
+from pydantic import SecretStr
 
 from crm_api.changes import ChangeFeed
 from crm_api.messages.models import Delivery, Message
@@ -83,7 +84,8 @@ class Comparing:
 @asynccontextmanager
 async def comparing(crm: Crm, amqp_url: str | None = None, **settings: float) -> AsyncIterator[Comparing]:
     """Without a URL the broker's figures are made up, and there are no dead letters."""
-    changed = crm.settings.model_copy(update={"amqp_url": amqp_url or "amqp://127.0.0.1:9/"} | settings)
+    url = SecretStr(amqp_url or "amqp://127.0.0.1:9/")
+    changed = crm.settings.model_copy(update={"amqp_url": url} | settings)
     writer, feed = Writer(crm.database), ChangeFeed(crm.database.url)
     publisher = Publisher(changed.amqp_urls, "test reconciliation")
     reconciler = Reconciler(changed, crm.database, writer, publisher, feed, asyncio.Lock())
@@ -128,6 +130,5 @@ def lost_letters(crm: Crm, count: int, ago: timedelta = MINUTE, **members: objec
 
 def run_apart(work: Coroutine[None, None, None]) -> None:
     """In a thread of its own: the caller may be inside a loop already."""
-    thread = threading.Thread(target=asyncio.run, args=(work,))
-    thread.start()
-    thread.join()
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
