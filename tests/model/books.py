@@ -132,7 +132,8 @@ def settle(house: House) -> None:
     house.broker.refusals = 0
     for _ in range(300):
         _go_on(house)
-        if not house.broker.left() and not any(map(goes_on, deliveries(house))):
+        in_hand = any(worker.intake.consumer.in_flight for worker in house.workers)
+        if not in_hand and not house.broker.left() and not any(map(goes_on, deliveries(house))):
             break
         if (moment := _next_moment(house)) is None:
             break
