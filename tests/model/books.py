@@ -43,19 +43,6 @@ def goes_on(delivery: Delivery) -> bool:
     return delivery.state in OPEN or (delivery.state == State.unknown and delivery.next_at is not None)
 
 
-def unknowns(house: House, delivery: Delivery) -> int:
-    """How many attempts of this generation ended unknown, as far as the CRM knows."""
-    with house.town.database.read() as session:
-        rows = session.exec(
-            select(Attempt.attempt).where(
-                Attempt.delivery_id == delivery.id,
-                Attempt.generation == delivery.generation,
-                Attempt.kind == OutcomeKind.unknown,
-            )
-        )
-        return len(rows.all())
-
-
 def due_lanes(house: House) -> list[Lane]:
     """Lanes in which a relay would find something to claim now."""
     at = house.clock.now()

@@ -179,7 +179,7 @@ class Dispatch(Process):
         bound = {Lane.bulk: BULK_IN_BROKER}
         self._relays = {lane: Relay(lane, writer, self.publisher, feed, bound.get(lane)) for lane in Lane}
         self._tasks: dict[object, asyncio.Task[Any]] = {}
-        self._sweeper = DeadLetterSweeper(writer, feed, [URL])
+        self._sweeper = DeadLetterSweeper(writer, feed, [URL], asyncio.Lock())
         listener = OutcomeListener(writer)
         self.loop.call_soon(listener.start)
         self.loop.drain()
