@@ -43,19 +43,6 @@ def goes_on(delivery: Delivery) -> bool:
     return delivery.state in OPEN or (delivery.state == State.unknown and delivery.next_at is not None)
 
 
-def unknowns(house: House, delivery: Delivery) -> int:
-    """How many attempts of this generation ended unknown, as far as the CRM knows."""
-    with house.town.database.read() as session:
-        rows = session.exec(
-            select(Attempt.attempt).where(
-                Attempt.delivery_id == delivery.id,
-                Attempt.generation == delivery.generation,
-                Attempt.kind == OutcomeKind.unknown,
-            )
-        )
-        return len(rows.all())
-
-
 def due_lanes(house: House) -> list[Lane]:
     """Lanes in which a relay would find something to claim now."""
     at = house.clock.now()
@@ -132,7 +119,8 @@ def settle(house: House) -> None:
     house.broker.refusals = 0
     for _ in range(300):
         _go_on(house)
-        if not house.broker.left() and not any(map(goes_on, deliveries(house))):
+        in_hand = any(worker.intake.consumer.in_flight for worker in house.workers)
+        if not in_hand and not house.broker.left() and not any(map(goes_on, deliveries(house))):
             break
         if (moment := _next_moment(house)) is None:
             break
@@ -146,19 +134,21 @@ def settle(house: House) -> None:
 
 
 def _go_on(house: House) -> None:
-    while True:
+    quiet = 0
+    while quiet < 2:  # a relay may have ended its pause without a step
         lanes = due_lanes(house)
         for dispatch in house.dispatches:
             for lane in lanes:
                 dispatch.carry(lane)
-        if not sum(process.run(1000) for process in house.processes):
-            return
+        quiet = 0 if sum([process.run(1000) for process in house.processes]) else quiet + 1
 
 
 def _next_moment(house: House) -> float | None:
     """When something happens by itself, in seconds of the clock."""
+    now = house.clock.monotonic()
     moments: list[Any] = [process.loop.next_timer for process in house.processes] + [house.broker.next_due]
-    found = [moment - house.clock.monotonic() for moment in moments if moment is not None]
-    if (due := next_due(house)) is not None:
+    found = [max(0.0, moment - now) for moment in moments if moment is not None]
+    # of a lane that is full, the next one may be due for long
+    if (due := next_due(house)) is not None and due > house.clock.now():
         found.append((due - house.clock.now()).total_seconds())
-    return None if not found else house.clock.seconds + max(0.0, min(found))
+    return None if not found else house.clock.seconds + min(found)

@@ -119,7 +119,6 @@ class Channel:
         self.process, self.queue = process, queue
         self.unacked: dict[int, Letter] = {}
         self.is_open = True  # as the process knows it
-        self.cancelled = False
         self._broker, self._prefetch, self._consumer = broker, prefetch, consumer
         self._there = True  # as the broker knows it
         self._line = f"settle {next(broker.numbers)}"
@@ -128,7 +127,8 @@ class Channel:
 
     @property
     def can_take(self) -> bool:
-        return not self.cancelled and bool(self._broker.queues[self.queue]) and len(self.unacked) < self._prefetch
+        wanted = not self._consumer._unwanted.is_set()
+        return wanted and bool(self._broker.queues[self.queue]) and len(self.unacked) < self._prefetch
 
     def take(self) -> None:
         """The next message reaches the process."""
@@ -140,9 +140,6 @@ class Channel:
             properties.headers["x-delivery-count"] = letter.returns
         method = SimpleNamespace(delivery_tag=tag, routing_key=letter.routing_key, redelivered=bool(letter.returns))
         delivery = Delivery(self, method, properties, letter.body, self.queue)
-        if self._consumer._unwanted.is_set():
-            delivery.nack(requeue=True)
-            return
         task = self.process.loop.create_task(self._consumer._handle(delivery))
         self._consumer._tasks.add(task)
         task.add_done_callback(self._consumer._tasks.discard)

@@ -162,8 +162,6 @@ class Worker(Process):
         """SIGTERM, and no patience: unstarted letters go back, conversations are cut off."""
         self.throttle.stop()
         self.intake.consumer._unwanted.set()
-        for channel in self.channels:
-            channel.cancelled = True
         self.loop.drain()
         for task in list(self.intake.consumer._tasks):
             task.cancel()

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from crm_api.errors import Problem
 from crm_api.messages import actions
-from crm_api.messages.models import Delivery
 from crm_api.messages.states import State
-from crm_api.outbox.store import Letters
+from crm_api.reconciliation import letters
 from shared import topology
-from shared.amqp import properties
-from shared.contracts import SendCommand, encode
 from shared.lanes import Lane
 from tests.model import books
-from tests.model.broker import Letter
 from tests.model.house import Dispatch, House, Town, Worker
 from tests.model.server import CLOSE, GARBAGE, SILENCE, TAKE_AND
 
@@ -148,38 +141,20 @@ class Pipeline(RuleBasedStateMachine):
     )
     def repeat(self, queue: str, reorder: bool) -> None:
         """As published twice because a confirm was lost; or only another order."""
-        letters = self.house.broker.queues[queue]
+        found = self.house.broker.queues[queue]
         if reorder and "wait" not in queue:
-            letters[:] = letters[1:] + letters[:1]
-        elif letters:
-            letters.append(letters[0].copy(due=letters[0].due))
+            found[:] = found[1:] + found[:1]
+        elif found:
+            found.append(found[0].copy(due=found[0].due))
 
     @precondition(lambda self: self.letters)
     @rule(number=some.integers(0, MOST_LETTERS))
     def requeue(self, number: int) -> None:
-        """What reconciliation does for a delivery that seems lost, at a moment when it is not."""
+        """What reconciliation does for a letter that the broker has lost, at a moment when it has not."""
         found = [row for row in books.deliveries(self.house) if books.goes_on(row) and row.state != State.pending]
         if found:
-            self._publish_again(found[number % len(found)])
-
-    def _publish_again(self, delivery: Delivery) -> None:
-        letters = Letters()
-        row: Any = SimpleNamespace(**delivery.model_dump())
-        with self.house.town.database.read() as session:
-            letters.load(session, [row])
-        command = letters.command(row, Lane(delivery.lane))
-        seen = int(self.house.clock.time())
-        letter = Letter(
-            encode(command),
-            properties(
-                *(SendCommand.TYPE, command.key),
-                x_attempt=delivery.attempt + 1,
-                x_first_seen=seen,
-                x_unknowns=books.unknowns(self.house, delivery),
-            ),
-            topology.lane_key(command.lane),
-        )
-        assert self.house.broker.publish(topology.COMMANDS, letter.routing_key, letter)
+            with self.house.town.database.write() as session:
+                letters.requeue(session, [found[number % len(found)]])  # type: ignore[list-item]
 
     # ---- what is promised -----------------------------------------------------------------------------------------
 
