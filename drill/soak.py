@@ -29,6 +29,7 @@ FAULTS_OF_A_DAY = (
 )
 MESSAGES_A_SECOND = 8
 CALM_SECONDS = (3.0, 10.0)  # between two faults
+CALM_AT_END_SECONDS = 20.0  # a fault needs load to strike
 LOOKS = 200  # at each process, over the whole time, but never more than one in two seconds
 SHOWN = 20  # rows of the table
 MAY_GROW = 1.10  # from the second quarter, when all caches are full, to the last
@@ -64,7 +65,7 @@ def soak(house: House, minutes: float, seed: str, say: Callable[[str], None]) ->
         watcher = threading.Thread(target=_watch, args=(scene, begun, pause, over, looks), daemon=True)
         watcher.start()
         scene.load.start()
-        while time.monotonic() - begun < minutes * 60:
+        while time.monotonic() - begun < minutes * 60 - CALM_AT_END_SECONDS:
             _one_fault(scene, result, say, (time.monotonic() - begun) / 60)
             time.sleep(scene.rng.uniform(*CALM_SECONDS))
         if not scene.load.finish(180):
