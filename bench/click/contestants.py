@@ -32,7 +32,9 @@ def servers(kind: str, folder: Path, peers: bool) -> Iterator[tuple[list[Server]
     with contextlib.ExitStack() as stack:
         node = stack.enter_context(rig.broker(folder))
         url = stack.enter_context(rig.database(kind, folder))
-        product = stack.enter_context(rig.product(folder / "data", url, node.amqp_url, "smtp://127.0.0.1:1?tls=none"))
+        product = stack.enter_context(
+            rig.product(folder / "data", url, node.amqp_url, "smtp://127.0.0.1:1?tls=none", sends_per_minute=0)
+        )
         product.start("web")
         made = [
             Server(OURS, product.port, "drafts"),
