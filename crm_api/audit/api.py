@@ -4,12 +4,12 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
 from crm_api.audit import service
 from crm_api.audit.schemas import AuditOut
 from crm_api.auth.deps import SignedIn
 from crm_api.deps import DatabaseDep
+from crm_api.moments import Moment
 from crm_api.paging import Page
 
 router = APIRouter(prefix="/api/v1/audit", tags=["audit"])
@@ -22,8 +22,8 @@ def list_audit(
     actor_id: Annotated[UUID | None, Query(description="a user")] = None,
     action: Annotated[str, Query(max_length=50, description="as `user.disabled`, or `user.` for all of users")] = "",
     object_id: Annotated[str, Query(max_length=100)] = "",
-    since: AwareDatetime | None = None,
-    until: Annotated[AwareDatetime | None, Query(description="not included")] = None,
+    since: Moment | None = None,
+    until: Annotated[Moment | None, Query(description="not included")] = None,
     cursor: Annotated[str | None, Query(max_length=2000, description="`next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[AuditOut]:

@@ -13,6 +13,7 @@ from sqlmodel import Session, col, delete, update
 
 from crm_api.auth.hashing import hash_of
 from crm_api.auth.models import SignInTries
+from crm_api.web.proxies import household
 from shared.clock import now
 
 WINDOW = timedelta(minutes=15)
@@ -52,6 +53,7 @@ def _count_each(session: Session, *limits: tuple[str, int]) -> datetime | None:
 
 def count_try(session: Session, email: str, address: str) -> datetime | None:
     """Counts one try; None if it may be made, else when the next one may."""
+    address = household(address)
     return _count_each(
         session,
         (f"pair:{email}@{address}", PAIR),
@@ -65,11 +67,12 @@ def count_code(session: Session, user_id: UUID) -> datetime | None:
 
 
 def count_link(session: Session, email: str, address: str) -> datetime | None:
-    return _count_each(session, (f"links:{address}", LINKS), (f"link:{email}", LINK))
+    return _count_each(session, (f"links:{household(address)}", LINKS), (f"link:{email}", LINK))
 
 
 def forget_tries(session: Session, email: str, address: str) -> None:
     """The password was right: the account starts again, the address gets this one try back."""
+    address = household(address)
     forgotten = [hash_of(f"pair:{email}@{address}"), hash_of(f"account:{email}")]
     session.execute(delete(SignInTries).where(col(SignInTries.key).in_(forgotten)))
     session.execute(

@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from crm_api.messages.states import State
+from crm_api.moments import Moment
 from shared.lanes import Lane
 
 Line = Annotated[str, StringConstraints(max_length=998)]  # RFC 5322, section 2.1.1
@@ -67,7 +68,7 @@ class MessageDraft(Draft):
     sender: SenderDraft | None = Field(None, description="default: the sender from the settings")
     reply_to: Annotated[str, Field(max_length=320)] | None = None
     attachments: list[AttachmentDraft] = Field(default_factory=list, max_length=50)
-    send_at: AwareDatetime | None = Field(None, description="with a time zone; nothing leaves before it")
+    send_at: Moment | None = Field(None, description="with a time zone; nothing leaves before it")
     undo_seconds: int = Field(0, ge=0, le=300, description="for so long it can still be cancelled")
     lane: Lane = Lane.urgent
 

@@ -73,3 +73,12 @@ def _address(text: str) -> str | None:
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     return str(address)
+
+
+def household(address: str) -> str:
+    """What is counted as one: who has an IPv6 address has all of its /64, and could take a new one for every try."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    return address if found.version == 4 else str(IPv6Network((int(found), 64), strict=False))

@@ -28,14 +28,14 @@ _HEADERS = [
 # from then on this browser asks for nothing of us without encryption
 _BY_HTTPS = (b"strict-transport-security", b"max-age=31536000")
 
-# a policy does not stop browsers from connecting to where <link rel=preconnect> points, nor a document inside srcdoc
-# from doing the same: that would tell its sender that the mail is looked at, when, and from where
-_CONNECTS = re.compile(r"<(?=link\b)|\b(?=srcdoc\b)", re.IGNORECASE)
+# Browsers connect to a frame's server before they ask the policy whether they may, and to where <link> points without
+# asking: that would tell a mail's sender that it is looked at, when, and from where.
+_CONNECTS = re.compile(r"<(?=(?:link|i?frame|frameset|fencedframe|object|embed|portal)\b)", re.IGNORECASE)
 
 
 def mail_page(html: str) -> HTMLResponse:
     """A mail's own HTML, for a sandboxed frame."""
-    harmless = _CONNECTS.sub(lambda found: f"{found[0]}x-", html)
+    harmless = _CONNECTS.sub("<x-", html)
     return HTMLResponse(
         harmless, headers={"Content-Security-Policy": MAIL_POLICY, "Cache-Control": "private, no-cache"}
     )

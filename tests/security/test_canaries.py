@@ -23,13 +23,14 @@ from crm_api.broker import BrokerSettings
 from crm_api.db import Database
 from crm_api.settings import CrmSettings
 from email_service.settings import MailRoomSettings
+from local.product import ROOT
 from local.rabbitmq import Node
 from shared.amqp_link import parse
 from shared.settings import load
 from tests.support.broker import make_users
 from tests.support.processes import alive, new_mark
 from tests.support.smtp_server import SmtpServer, in_thread
-from tests.support.stack import ROOT, Stack, stack
+from tests.support.stack import Stack, stack
 from tests.support.waiting import wait_until
 
 SETTINGS = [CrmSettings, MailRoomSettings, BrokerSettings]

@@ -122,6 +122,8 @@ def test_behind_a_trusted_proxy_each_client_has_tries_of_its_own(
     with TestClient(create_app(settings), client=("10.0.0.1", 40_000), follow_redirects=False) as browser:
         assert tries(browser, PAIR + 1, "203.0.113.5") == [401] * PAIR + [429]
         assert tries(browser, PAIR + 1, "1.1.1.#, 203.0.113.6") == [401] * PAIR + [429]
+        assert tries(browser, PAIR + 1, "2001:db8:2::#") == [401] * PAIR + [429], "one line has all of a /64"
+        assert tries(browser, 1, "2001:db8:3::1") == [401]
         right = {"email": EMAIL, "password": PASSWORD}
         answer = browser.post("/sign-in", data=right, headers={"X-Forwarded-For": "203.0.113.7"})
         assert answer.status_code == 303
