@@ -157,7 +157,14 @@ def pages(house: House, times: int) -> dict[str, list[float]]:
     connection = http.client.HTTPConnection("127.0.0.1", house.product.port, timeout=60)
     found: dict[str, list[float]] = {}
     for words, path in _paths(house, someone).items():
-        took = [_get(connection, path) for _ in range(times + 1)]
+        try:
+            took = [_get(connection, path) for _ in range(times + 1)]
+        except (OSError, http.client.HTTPException) as problem:
+            log = (house.product.folder / "web.log").read_text()[-2000:]
+            ended = house.product.parts["web"].poll()
+            raise AssertionError(
+                f"{path} with {house.size:,}: {problem!r}; web's exit code {ended}; {log}"
+            ) from problem
         found[words] = took[1:]
     connection.close()
     return found
