@@ -29,10 +29,12 @@ from crm_api.customers import service as customers
 from crm_api.db import Database
 from crm_api.errors import Invalid
 from crm_api.messages import actions
+from crm_api.reconciliation.models import Stranger
 from shared.clock import now
 from tests.security.conftest import Somebody
 from tests.support.crm import Crm
 from tests.support.people import PASSWORD, hashed
+from tests.support.reconciling import lost_letters
 from tests.support.scenes import settle
 from tests.support.statements import counted
 
@@ -43,6 +45,8 @@ CHANGES_NOTHING = {
     "POST /messages/compose",
     "POST /messages/preview",
     "POST /messages/recipient",
+    "POST /reconciliation/compare",
+    "POST /api/v1/reconciliation/compare",
 }
 
 
@@ -98,6 +102,7 @@ def test_every_route_that_changes_something_leaves_an_entry(
     do("DELETE /api/v1/customers/{customer_id}", customer)
     do("POST /customers", page=True, data={"email": "e@b.example"})
     _letters(do, crm)
+    _reconciliation(do, crm)
     _house(do, crm)
     expected = {
         route
@@ -129,6 +134,18 @@ def _letters(do: Any, crm: Crm) -> None:
             settle(crm, message.id, **{"ada@example.com": "failed"})
             ids = (message.id, crm.delivery(message.id).id)
             do(route, *(ids if page else ids[1:]), page=page)
+
+
+def _reconciliation(do: Any, crm: Crm) -> None:
+    for prefix, page in (("/api/v1", False), ("", True)):
+        do(f"POST {prefix}/messages/{{message_id}}/finish", lost_letters(crm, 1).id, page=page)
+        for verb, ago in (("requeue", timedelta(minutes=1)), ("give-up", timedelta(days=20))):
+            lost_letters(crm, 1, ago)
+            do(f"POST {prefix}/reconciliation/{verb}", page=page)
+        with crm.database.write() as session:
+            session.add(Stranger(key="some", type="mail.outcomes.v1", reason="rejected", routing_key="x", size=1))
+        keys = {"data": {"key": "some"}} if page else {"json": {"keys": ["some"]}}
+        do(f"POST {prefix}/reconciliation/strangers/remove", page=page, **keys)
 
 
 def _house(do: Any, crm: Crm) -> None:
