@@ -100,6 +100,18 @@ class Pipeline(RuleBasedStateMachine):
         self.house.processes[process].run(steps, pick)
         self.house.kill(process, arrive, noticed)
 
+    @rule(worker=some.integers(0, 1), steps=some.integers(0, 4), arrive=some.booleans(), kill=some.booleans())
+    def after_the_dot(self, worker: int, steps: int, arrive: bool, kill: bool) -> None:
+        """The server has just taken a letter: the moment in which most can go wrong."""
+        process, taken = self.house.workers[worker], len(self.house.server.taken)
+        while len(self.house.server.taken) == taken and process.run(1):
+            pass
+        process.run(steps)
+        if kill:
+            self.house.kill(worker, arrive)
+        else:
+            self._lose(process, arrive, "both")
+
     @rule(worker=some.integers(0, 1), steps=some.integers(0, 25), pick=PICK)
     def stop(self, worker: int, steps: int, pick: int) -> None:
         """SIGTERM; what it still has to say is said."""
@@ -118,11 +130,14 @@ class Pipeline(RuleBasedStateMachine):
     )
     def lose_link(self, process: int, steps: int, pick: int, arrive: bool, link: str) -> None:
         """arrive: what was under way got there, and only the answer is lost."""
-        found: Worker | Dispatch = self.house.processes[process]
+        found = self.house.processes[process]
         found.run(steps, pick)
+        self._lose(found, arrive, link)
+
+    def _lose(self, process: Worker | Dispatch, arrive: bool, link: str) -> None:
         if link != "in":
-            found.publisher.lose(arrive)
-        for channel in list(found.channels) if link != "out" else ():
+            process.publisher.lose(arrive)
+        for channel in list(process.channels) if link != "out" else ():
             channel.lose(arrive, reconnect=True)
 
     @rule(mischief=some.lists(MISCHIEF, min_size=1, max_size=4), pipelining=some.booleans())
