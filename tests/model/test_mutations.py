@@ -1,4 +1,7 @@
-"""The property test can fail: each of these small mistakes, made in the product, is found."""
+"""The property test can fail: each of these small mistakes, made in the product, is found.
+
+Some are found by rare orders only, so it takes minutes: `pytest tests/model --hypothesis-profile=long`.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from email_service.send import Sender, Then
 from email_service.transports import session
 from shared.amqp import Delivery
 from shared.contracts import OutcomeKind
-from tests.model.effort import effort
+from tests.model.effort import LONG, effort
 from tests.model.house import Town
 from tests.model.machine import Pipeline
 
@@ -173,6 +176,7 @@ MISTAKES: list[Callable[[Patch], None]] = [
 ]
 
 
+@pytest.mark.skipif(not LONG, reason="takes minutes: --hypothesis-profile=long")
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
 def test_it_finds(mistake: Callable[[Patch], None], town: Town) -> None:
     searching = effort(400, phases=[Phase.generate], report_multiple_bugs=False)

@@ -13,4 +13,4 @@ from tests.model.machine import Pipeline
 
 
 def test_no_order_of_events_breaks_a_promise(town: Town) -> None:
-    run_state_machine_as_test(lambda: Pipeline(town), settings=effort(150))  # type: ignore[arg-type]
+    run_state_machine_as_test(lambda: Pipeline(town), settings=effort(60))  # type: ignore[arg-type]
