@@ -26,6 +26,7 @@ def web(scene: Scene) -> None:
     scene.until(lambda: scene.product.ready("web"), "web to be back")
     time.sleep(scene.rng.uniform(0, 0.5))
     scene.kill("web")  # and once more wherever it is now
+    scene.until(lambda: scene.product.ready("web"), "web to be back again")
 
 
 @fault("dispatch-before-mark", "kill -9 of dispatch between publish and mark", patience=RELAY_LEASE + 40)
