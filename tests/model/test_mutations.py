@@ -1,6 +1,7 @@
-"""The property test can fail: each of these small mistakes, made in the product, is found.
+"""The model can fail: each of these small mistakes, made in the product, breaks a promise in it.
 
-Some are found by rare orders only, so it takes minutes: `pytest tests/model --hypothesis-profile=long`.
+Each comes with the shortest story that shows it. Hypothesis finds such stories by itself, some of them after minutes:
+`pytest tests/model/test_mutations.py --hypothesis-profile=long`.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from email_service.send import Sender, Then
 from email_service.transports import session
 from shared.amqp import Delivery
 from shared.contracts import OutcomeKind
+from tests.model import books, stories
 from tests.model.effort import LONG, effort
-from tests.model.house import Town
+from tests.model.house import House, Town
 from tests.model.machine import Pipeline
 
 Patch = pytest.MonkeyPatch
@@ -157,28 +159,47 @@ def forgets_which_generation_it_is(patch: Patch) -> None:
     patch.setattr(relay.Relay, "_command", mistake)
 
 
-MISTAKES: list[Callable[[Patch], None]] = [
-    acks_before_it_sends,
-    claims_without_the_ledger,
-    does_not_write_down_what_came_of_it,
-    does_not_wait_until_its_report_is_confirmed,
-    acks_before_the_next_attempt_is_in_its_queue,
-    acks_what_has_failed,
-    calls_silence_after_the_dot_a_deferral,
-    thinks_that_what_a_dead_worker_began_was_not_sent,
-    takes_what_was_not_confirmed_for_queued,
-    lets_a_letter_be_cancelled_that_the_broker_may_have,
-    acks_an_event_before_it_is_committed,
-    believes_the_last_event_that_came,
-    counts_an_event_twice,
-    leaves_the_dead_letter_of_what_is_sent_again,
-    forgets_which_generation_it_is,
+MISTAKES: list[tuple[Callable[[Patch], None], Callable[[House], None]]] = [
+    (acks_before_it_sends, stories.a_worker_dies_early),
+    (claims_without_the_ledger, stories.two_copies_at_once),
+    (does_not_write_down_what_came_of_it, stories.its_ack_is_lost),
+    (does_not_wait_until_its_report_is_confirmed, stories.its_report_is_lost),
+    (acks_before_the_next_attempt_is_in_its_queue, stories.its_next_attempt_is_lost),
+    (acks_what_has_failed, stories.it_is_refused),
+    (calls_silence_after_the_dot_a_deferral, stories.the_server_hangs_up_after_the_dot),
+    (thinks_that_what_a_dead_worker_began_was_not_sent, stories.a_worker_dies_after_the_dot),
+    (takes_what_was_not_confirmed_for_queued, stories.its_command_is_lost),
+    (lets_a_letter_be_cancelled_that_the_broker_may_have, stories.its_confirm_is_lost),
+    (acks_an_event_before_it_is_committed, stories.dispatch_dies_before_it_commits),
+    (believes_the_last_event_that_came, stories.an_event_comes_again_late),
+    (counts_an_event_twice, stories.it_is_refused),
+    (leaves_the_dead_letter_of_what_is_sent_again, stories.it_is_sent_again),
+    (forgets_which_generation_it_is, stories.it_is_sent_again),
 ]
 
 
+@pytest.mark.parametrize(("mistake", "story"), MISTAKES, ids=[mistake.__name__ for mistake, _ in MISTAKES])
+def test_a_story_shows(mistake: Callable[[Patch], None], story: Callable[[House], None], town: Town) -> None:
+    told(story, town)
+    with pytest.MonkeyPatch.context() as patch:
+        mistake(patch)
+        with pytest.raises(AssertionError):
+            told(story, town)
+
+
+def told(story: Callable[[House], None], town: Town) -> None:
+    house = House(town)
+    try:
+        story(house)
+        books.settle(house)
+    finally:
+        house.close()
+
+
 @pytest.mark.skipif(not LONG, reason="takes minutes: --hypothesis-profile=long")
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
-def test_it_finds(mistake: Callable[[Patch], None], town: Town) -> None:
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("mistake", [mistake for mistake, _ in MISTAKES], ids=lambda mistake: mistake.__name__)
+def test_hypothesis_finds(mistake: Callable[[Patch], None], town: Town) -> None:
     searching = effort(400, phases=[Phase.generate], report_multiple_bugs=False)
     with pytest.MonkeyPatch.context() as patch:
         mistake(patch)
