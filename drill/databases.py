@@ -113,7 +113,7 @@ class PostgresqlStores:
         return _postgresql_rows(self.ledger_url, query)
 
     def crm_locked(self, *, in_turn: bool = True) -> contextlib.AbstractContextManager[object]:
-        return _postgresql_locked(self.crm_url, "message, delivery, attempt")
+        return _postgresql_locked(self.crm_url, "delivery")
 
     def ledger_locked(self, *, in_turn: bool = True) -> contextlib.AbstractContextManager[object]:
         return _postgresql_locked(self.ledger_url, "attempt")
@@ -125,10 +125,11 @@ def _postgresql_rows(url: str, query: str) -> Rows:
 
 
 @contextlib.contextmanager
-def _postgresql_locked(url: str, tables: str) -> Iterator[None]:
+def _postgresql_locked(url: str, table: str) -> Iterator[None]:
+    """One table: of two, one might be held by who waits for the other, and PostgreSQL would end one of us."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("BEGIN")
-        connection.execute(f"LOCK TABLE {tables} IN EXCLUSIVE MODE".encode())
+        connection.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE".encode())
         yield
         connection.execute("ROLLBACK")
 

@@ -156,6 +156,8 @@ class House:
         checker.check(scene, result)
         checker.end(scene, result)
         result.complaints += scene.complaints
+        if result.complaints and self.sink.problems:
+            result.complaints.append(f"and in the drill itself: {'; '.join(self.sink.problems)}")
 
 
 @contextlib.contextmanager

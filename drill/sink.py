@@ -83,6 +83,7 @@ class Sink:
         self.recipients: dict[str, str] = {}  # the same key → where it went
         self.heard: Counter[str] = Counter()  # phase → how often
         self.in_clear = 0  # mails taken without encryption
+        self.problems: list[str] = []  # what went wrong in a hook
         self.pipelining = False
         self.context: ssl.SSLContext | None = None  # offers STARTTLS
         self.expired: ssl.SSLContext | None = None  # for a fault to put into its place
@@ -142,6 +143,7 @@ class Sink:
 
     def forget(self) -> None:
         self.taken, self.recipients, self.heard, self.in_clear = Counter(), {}, Counter(), 0
+        self.problems = []
 
     def cut(self) -> None:
         """Ends all conversations that are idle or under way; the port stays open."""
@@ -181,6 +183,9 @@ class Sink:
                     pass
         except (OSError, asyncio.IncompleteReadError, ssl.SSLError):
             pass
+        except asyncio.CancelledError:
+            talk.writer.transport.abort()  # a goodbye in TLS waits half a minute for who says none
+            raise
         finally:
             with contextlib.suppress(OSError, ssl.SSLError):
                 talk.writer.close()
@@ -253,17 +258,24 @@ class Sink:
             if answer.seconds:
                 await asyncio.sleep(answer.seconds)
             if rule.before is not None:
-                await asyncio.to_thread(rule.before, talk)
+                await self._run(rule.before, talk)
             good = answer.text is not None and answer.text.startswith("2")
             if letter and (good if answer.take is None else answer.take):
                 self._take(talk)
             goes_on = await self._send(talk, answer)
             if rule.after is not None:
-                await asyncio.to_thread(rule.after, talk)
+                await self._run(rule.after, talk)
             return goes_on
         finally:
             rule.talk = talk
             rule.done.set()
+
+    async def _run(self, hook: Hook, talk: Talk) -> None:
+        try:
+            await asyncio.to_thread(hook, talk)
+        except Exception as problem:
+            self.problems.append(f"{type(problem).__name__}: {problem}")
+            raise
 
     async def _send(self, talk: Talk, answer: Answer) -> bool:
         if answer.abort:
