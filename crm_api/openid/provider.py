@@ -106,7 +106,7 @@ class Provider:
             raise NoEntry("away", f"{where} answers {problem.response.status_code}") from None
         except httpx2.HTTPError as problem:
             raise NoEntry("away", f"{type(problem).__name__} {problem}") from None
-        except (ValueError, TypeError) as problem:  # no JSON, or other than was expected
+        except (ValueError, TypeError, RecursionError) as problem:  # no JSON, or other than was expected
             raise NoEntry("away", f"what it answers cannot be read: {type(problem).__name__}") from None
 
     async def _endpoint(self, client: Any, name: str) -> str:

@@ -86,7 +86,7 @@ def signed_in(client: TestClient) -> bool:
 def test_the_first_time_links_and_the_second_knows(visitor: TestClient, user: User, database: Database) -> None:
     page = visitor.get("/sign-in?next=/messages")
     (href,) = re.findall(r'href="(/sign-in/openid[^"]*)"[^>]*>.*?Sign in with Elm Street ID', page.text, re.DOTALL)
-    assert href == f"{START}?next=/messages"
+    assert href == f"{START}?next=%2Fmessages"
     for times in (1, 2):
         answer = come(visitor)
         assert (answer.status_code, answer.headers["Location"]) == (303, "/messages?q=x")
@@ -163,14 +163,14 @@ def test_a_state_is_good_once_and_in_its_own_browser(visitor: TestClient, user: 
     there = visitor.get(START).headers["Location"]
     url = back(sign_in_there(there, "ida", BACK))
     trip = visitor.cookies[TRIP]
-    with TestClient(app, base_url="http://posthaste.example", follow_redirects=False) as other:
-        for cookies in ({}, {TRIP: trip[:-8] + "AAAAAAA="}):
-            other.cookies.update(cookies)
-            refused = other.get(url)
-            assert (refused.status_code, signed_in(other)) == (401, False)
-            assert "began in another browser" in refused.text
-        other.get(START)  # a state of its own, and somebody else's code: nobody is signed in as another
-        assert other.get(url).status_code == 401
+    other = TestClient(app, base_url="http://posthaste.example", follow_redirects=False)
+    for cookies in ({}, {TRIP: trip[:-8] + "AAAAAAA="}):
+        other.cookies.update(cookies)
+        refused = other.get(url)
+        assert (refused.status_code, signed_in(other)) == (401, False)
+        assert "began in another browser" in refused.text
+    other.get(START)  # a state of its own, and somebody else's code: nobody is signed in as another
+    assert other.get(url).status_code == 401
     wrong = visitor.get(url.replace("state=", "state=x"))
     assert (wrong.status_code, TRIP in visitor.cookies) == (401, False)
     visitor.cookies.set(TRIP, trip)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import logging
 import time
@@ -15,7 +16,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from joserfc import jws
-from joserfc.jwk import ECKey, OctKey, RSAKey
+from joserfc.jwk import ECKey, RSAKey
 
 from crm_api.auth.models import User
 from crm_api.openid import provider, wire
@@ -29,9 +30,8 @@ START, BACK = "/sign-in/openid", "/sign-in/openid/back"
 
 @pytest.fixture
 def liar() -> Iterator[Liar]:
-    liar = Liar()
-    yield liar
-    liar.close()
+    with Liar() as liar:
+        yield liar
 
 
 @pytest.fixture
@@ -71,9 +71,9 @@ def test_the_truth_comes_in(visitor: TestClient, user: User, liar: Liar) -> None
         ({"exp": 1}, "exp"),
         ({"exp": None}, "exp"),
         ({"exp": "tomorrow"}, "exp"),
-        ({"iat": 9_999_999_999}, "iat"),
+        ({"iat": 9_999_999_999}, "in the future"),
         ({"iat": None}, "iat"),
-        ({"nbf": 9_999_999_999}, "nbf"),
+        ({"nbf": 9_999_999_999}, "not yet valid"),
         ({"sub": None}, "sub"),
         ({"sub": ""}, "subject"),
         ({"sub": "x" * 256}, "subject"),
@@ -117,15 +117,11 @@ def unsigned(header: dict[str, Any], claims: dict[str, Any]) -> str:
     return f"{part(header | {'alg': 'none'})}.{part(claims)}."
 
 
-def with_public_key(liar: Liar, header: dict[str, Any], claims: dict[str, Any]) -> str:
-    """HS256, and for a secret what everybody can read."""
-    key = OctKey.import_key(liar.key.as_pem(private=False))
-    return jws.serialize_compact(header | {"alg": "HS256"}, json.dumps(claims).encode(), key, algorithms=["HS256"])
-
-
-def with_client_secret(header: dict[str, Any], claims: dict[str, Any]) -> str:
-    key = OctKey.import_key(CLIENT_SECRET)
-    return jws.serialize_compact(header | {"alg": "HS256"}, json.dumps(claims).encode(), key, algorithms=["HS256"])
+def by_hmac(secret: bytes, header: dict[str, Any], claims: dict[str, Any]) -> str:
+    """By hand: libraries refuse to take a public key for a secret."""
+    signed = f"{part(header | {'alg': 'HS256'})}.{part(claims)}"
+    digest = hmac.digest(secret, signed.encode(), "sha256")
+    return f"{signed}.{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
 
 
 def with_a_key_of_its_own(header: dict[str, Any], claims: dict[str, Any]) -> str:
@@ -135,7 +131,6 @@ def with_a_key_of_its_own(header: dict[str, Any], claims: dict[str, Any]) -> str
 
 
 @pytest.mark.parametrize("way", ["none", "None", "public key", "client secret", "own key", "altered", "no JWT", "cut"])
-@pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")  # of the making, here
 def test_signatures_that_are_none(visitor: TestClient, user: User, liar: Liar, way: str) -> None:
     def altered(header: dict[str, Any], claims: dict[str, Any]) -> str:
         first, _, last = jws.serialize_compact(header, json.dumps(claims).encode(), liar.key).split(".")
@@ -144,8 +139,8 @@ def test_signatures_that_are_none(visitor: TestClient, user: User, liar: Liar, w
     liar.make = {
         "none": unsigned,
         "None": lambda header, claims: f"{part(header | {'alg': 'None'})}.{part(claims)}.",
-        "public key": lambda header, claims: with_public_key(liar, header, claims),
-        "client secret": with_client_secret,
+        "public key": lambda header, claims: by_hmac(liar.key.as_pem(private=False), header, claims),
+        "client secret": lambda header, claims: by_hmac(CLIENT_SECRET.encode(), header, claims),
         "own key": with_a_key_of_its_own,
         "altered": altered,
         "no JWT": lambda header, claims: "no.jwt",
@@ -194,7 +189,7 @@ def test_what_is_not_said_to_be_verified_is_not(visitor: TestClient, user: User,
 
 @pytest.mark.parametrize("email", [None, "", 7, "nobody", EMAIL + "\0x", EMAIL + ".example"])
 def test_addresses_that_are_nobodys(visitor: TestClient, user: User, liar: Liar, email: Any) -> None:
-    liar.claims = {"email": email}
+    liar.claims, liar.userinfo = {"email": email}, {"sub": "2718"}
     assert come(visitor, liar).status_code == 403
 
 
@@ -209,38 +204,33 @@ def test_who_calls_himself_otherwise_is_not_the_issuer(visitor: TestClient, user
     refused(visitor.get(START), visitor)
 
 
-@pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri", "authorization_endpoint"])
+@pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri"])
 @pytest.mark.parametrize(
     "url", ["http://{}/x", "https://{}/x", "file:///etc/passwd", "", None, 7, "http://[", "ftp://{}/"]
 )
 def test_only_the_issuers_host_is_asked(visitor: TestClient, user: User, liar: Liar, name: str, url: Any) -> None:
-    other = Liar()
-    try:
+    with Liar() as other:
         host = other.issuer.removeprefix("http://")
         liar.metadata = {name: url.format(host) if isinstance(url, str) else url}
-        there = visitor.get(START)
-        if there.status_code == 303:
-            there = visitor.get(BACK, params=liar.sign_in_there(there.headers["Location"]))
-        elsewhere = name == "authorization_endpoint" and str(url).startswith("http") and "{" in str(url)
-        assert there.status_code == (303 if False else 503) or elsewhere
-        assert visitor.get("/account").status_code == 303 or elsewhere
+        assert come(visitor, liar).status_code == 503
+        assert visitor.get("/account").status_code == 303
         assert other.asked == []
-    finally:
-        other.close()
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "javascript:alert(1)", "", None, "//evil.example/", "data:,x"])
+def test_nobody_is_sent_to_anything_but_a_site(visitor: TestClient, user: User, liar: Liar, url: Any) -> None:
+    liar.metadata = {"authorization_endpoint": url}
+    assert visitor.get(START).status_code == 503
 
 
 def test_further_hosts_may_be_named(user: User, visitor: TestClient, liar: Liar, app: FastAPI) -> None:
-    other = Liar()
-    try:
+    with Liar() as other:
         other.key = liar.key
         liar.metadata = {"jwks_uri": f"{other.issuer}/keys"}
         hosts = other.issuer.removeprefix("http://")
-        more = app.state.settings.model_copy(update={"openid_hosts": hosts})
-        app.state.openid = provider.Provider(more)
+        app.state.openid = provider.Provider(app.state.settings.model_copy(update={"openid_hosts": hosts}))
         assert come(visitor, liar).status_code == 303
         assert other.asked == ["/keys"]
-    finally:
-        other.close()
 
 
 DISCOVERY = "/.well-known/openid-configuration"

@@ -106,7 +106,8 @@ class Liar:
     token: what it answers there. held: requests wait until it is set.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, secret: str = CLIENT_SECRET) -> None:
+        self.secret = secret
         self.key: RSAKey | ECKey = RSAKey.generate_key(2048, {"kid": "one"})
         self.claims: dict[str, Any] = {}
         self.header: dict[str, Any] = {}
@@ -152,7 +153,7 @@ class Liar:
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.issuer = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def close(self) -> None:
         self.held.set()
@@ -165,6 +166,12 @@ class Liar:
         assert asked["code_challenge_method"] == "S256"
         self._nonce, self._challenge = asked["nonce"], asked["code_challenge"]
         return {"code": "any", "state": asked["state"]}
+
+    def __enter__(self) -> Liar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _documents(self) -> dict[str, Callable[[], Any]]:
         return {
@@ -186,7 +193,7 @@ class Liar:
     def _exchange(self, form: dict[str, list[str]], authorization: str) -> dict[str, Any]:
         challenge = base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"][0].encode()).digest()).decode()
         assert challenge.rstrip("=") == self._challenge
-        assert base64.b64decode(authorization.removeprefix("Basic ")).decode() == f"{CLIENT_ID}:{CLIENT_SECRET}"
+        assert base64.b64decode(authorization.removeprefix("Basic ")).decode() == f"{CLIENT_ID}:{self.secret}"
         at = int(time.time())
         claims = {
             "iss": self.issuer,

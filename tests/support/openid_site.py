@@ -1,4 +1,4 @@
-"""An OpenID provider that is not ours: django-oauth-toolkit on Django, as a process. Only tests/support/openid.py starts it.
+"""An OpenID provider that is not ours: django-oauth-toolkit on Django, as a process. tests/support/openid.py starts it.
 
 Argument: a folder with site.json (port, redirect_uri, client_id, client_secret, people) and key-*.pem, of which the
 last signs and the others still verify. Accounts and codes are in a database there, so a restart forgets nothing.
