@@ -152,7 +152,7 @@ def test_there_are_no_default_secrets() -> None:
         for key, value in service.get("environment", {}).items():
             if re.search("PASS|SECRET|TOKEN", key):
                 assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", str(value)), f"{name}: {key}"
-            if key.endswith("_KEY"):
+            if key.endswith("API_KEY"):
                 assert re.fullmatch(r"\$\{\w+:-\}", str(value)), f"{name}: {key}"
             # The password in a URL, if it has one, is a variable that must be set.
             for password in re.findall(r"://[^:/@$]+:(.+)@", str(value)):

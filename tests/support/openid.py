@@ -40,6 +40,7 @@ class OpenIdSite:
     def __init__(self, folder: Path, redirect_uri: str) -> None:
         self.folder = folder
         self._port = free_port()
+        self.redirect_port = urlsplit(redirect_uri).port
         self.issuer = f"http://127.0.0.1:{self._port}/o"
         site = {
             "port": self._port,
