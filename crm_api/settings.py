@@ -42,7 +42,7 @@ class CrmSettings(PosthasteSettings):
     )
     openid_client_id: str = Field("", validate_default=True, description="how it knows us")
     openid_client_secret: SecretStr | None = Field(None, description="what we prove that with; none: a public client")
-    openid_label: str = Field("single sign-on", description="what people call it: Sign in with …")
+    openid_label: str = Field("OpenID", description="what people call it: Sign in with …")
     openid_hosts: str = Field(
         "", description="further hosts that it answers from, separated by commas, beside its issuer's"
     )
