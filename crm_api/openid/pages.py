@@ -4,7 +4,7 @@ import hmac
 import json
 import logging
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
@@ -23,21 +23,24 @@ from crm_api.db import Database
 from crm_api.deps import DatabaseDep, SealDep, SettingsDep
 from crm_api.errors import NotFound
 from crm_api.openid.failures import NoEntry
-from crm_api.openid.provider import BACK, Provider, Trip
 from crm_api.openid.service import come_in, remove_link, use_up
+from crm_api.openid.travel import BACK, Trip
 from crm_api.web.pages import here
 from crm_api.web.toasts import Toast, redirect
+
+if TYPE_CHECKING:
+    from crm_api.openid.provider import Provider  # create_app asks for it where it is used: it brings much along
 
 log = logging.getLogger(__name__)
 router = APIRouter(include_in_schema=False)
 
 TRIP_SECONDS = 600
 _PURPOSE = "way to the OpenID provider"
-_MOST_CHARACTERS = 1000  # of an address to go on to: it travels in a cookie
+_MOST_BYTES = 1000  # of an address to go on to: it travels in a cookie, and a browser keeps 4096 bytes of one
 Word = Annotated[str, Query(max_length=4000)]
 
 
-def _provider(request: Request) -> Provider:
+def _provider(request: Request) -> "Provider":
     provider: Provider | None = request.app.state.openid
     if provider is None:
         raise NotFound("Nobody signs in with OpenID Connect here: the settings name no provider.")
@@ -49,7 +52,7 @@ async def way_there(
     request: Request, database: DatabaseDep, settings: SettingsDep, seal: SealDep, next: str = "/"
 ) -> Response:
     """Begins only where somebody has pressed the button here: another site could send them there unasked."""
-    provider, next_page = _provider(request), here(next)[:_MOST_CHARACTERS]
+    provider, next_page = _provider(request), here(next) if len(next.encode()) <= _MOST_BYTES else "/"
     if await run_in_threadpool(_is_in, database, token_of(request)):
         return RedirectResponse(next_page, 303)
     if from_another_site(request):
@@ -60,7 +63,7 @@ async def way_there(
         return _failed(request, problem, next_page, settings.openid_label)
     response = RedirectResponse(url, 303)
     response.headers["Cache-Control"] = "no-store"
-    set_trip(request, response, seal.close(json.dumps(asdict(trip)), _PURPOSE), TRIP_SECONDS)
+    set_trip(request, response, seal.close(json.dumps(asdict(trip), ensure_ascii=False), _PURPOSE), TRIP_SECONDS)
     return response
 
 

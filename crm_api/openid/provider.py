@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,27 +15,16 @@ from authlib.integrations.httpx_client import AsyncOAuth2Client
 from joserfc.jwk import KeySet
 
 from crm_api.openid.failures import NoEntry
-from crm_api.openid.tokens import NotBelieved, Person, person_of, read_claims, read_keys
+from crm_api.openid.tokens import NotBelieved, person_of, read_claims, read_keys
+from crm_api.openid.travel import BACK, Person, Trip
 from crm_api.openid.wire import Wire, timeouts
 from crm_api.settings import CrmSettings
 
 log = logging.getLogger(__name__)
 
-BACK = "/sign-in/openid/back"
 SCOPE = "openid email profile"
 SECONDS = 10  # for all that is asked at one step
 FRESH_SECONDS = 3600  # how long what the provider says about itself is believed
-
-
-@dataclass(frozen=True, slots=True)
-class Trip:
-    """What a browser takes along. state: that it is the same one; nonce: that the token was made for it; verifier:
-    that whoever exchanges the code is who asked for it (RFC 7636). next: where they wanted to go."""
-
-    state: str
-    nonce: str
-    verifier: str
-    next: str
 
 
 class Provider:

@@ -16,7 +16,7 @@ from crm_api.db import Database
 from crm_api.errors import Conflict, Invalid, NotFound
 from crm_api.openid.failures import NoEntry, Why
 from crm_api.openid.models import OpenIdLink
-from crm_api.openid.tokens import Person
+from crm_api.openid.travel import Person
 from crm_api.settings import CrmSettings
 from crm_api.users.service import MAX_NAME, add
 from shared.clock import now

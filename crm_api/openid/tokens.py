@@ -1,6 +1,5 @@
 """What an ID token says, once it is proven whose it is (OpenID Connect Core 1.0, 3.1.3.7)."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from authlib.oidc.core import CodeIDToken
@@ -8,6 +7,8 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
+
+from crm_api.openid.travel import Person
 
 LEEWAY_SECONDS = 60  # two clocks
 # signed with a key that only the provider has. Not "none"; nor HS…, whose key could be the provider's public one; and
@@ -18,17 +19,6 @@ MOST_CHARACTERS = 255  # of a subject (Core, 2)
 
 class NotBelieved(Exception):
     """Says what is wrong with the provider's word, and nothing of what stands in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """email: as the provider writes it; verified: whether it says that it is theirs."""
-
-    issuer: str
-    subject: str
-    email: str
-    verified: bool
-    name: str
 
 
 def read_keys(document: Any) -> KeySet:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pyotp
 import pytest
@@ -150,6 +150,15 @@ def test_so_they_are_behind_a_proxy_that_is_not_believed(visitor: TestClient, us
 @pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example", "/\\evil.example", "/a\r\nX: y"])
 def test_it_never_leads_to_another_site(visitor: TestClient, user: User, elsewhere: str) -> None:
     assert come(visitor, next_page=elsewhere).headers["Location"] == "/"
+
+
+@pytest.mark.parametrize("length", [330, 4000])
+def test_a_long_address_to_go_on_to_fits_into_the_cookie(visitor: TestClient, user: User, length: int) -> None:
+    long = "/search?q=" + "林" * length
+    answer = visitor.get(START, params={"next": long})
+    assert len(answer.headers["Set-Cookie"].encode()) < 4096
+    answer = visitor.get(back(sign_in_there(answer.headers["Location"], "ida", BACK)))
+    assert unquote(answer.headers["Location"]) == (long if length < 4000 else "/")
 
 
 def test_another_site_cannot_begin_it(visitor: TestClient, user: User) -> None:
