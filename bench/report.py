@@ -75,7 +75,8 @@ def _section(part: Part) -> Iterator[str]:
     for name, chart in _charts(part):
         (CHARTS / f"{name}.svg").write_text(chart)
         yield f"![{TITLES[part.part]}](benchmarks/{name}.svg)\n"
-    for rows in _of_one_shape(part.rows):
+    # a goal's one figure stands in the table of goals already
+    for rows in _of_one_shape(row for row in part.rows if not (row.goal and len(row.figures) == 1)):
         columns = list(rows[0].figures)
         yield (
             "\n".join(
@@ -148,7 +149,7 @@ def _label(name: str, start: str) -> str:
     return name.removeprefix(start).rpartition(", ")[0].strip()
 
 
-def _of_one_shape(rows: list[Row]) -> Iterator[list[Row]]:
+def _of_one_shape(rows: Iterable[Row]) -> Iterator[list[Row]]:
     """Rows that follow each other and have the same columns make one table."""
     group: list[Row] = []
     for row in rows:

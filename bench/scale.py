@@ -152,6 +152,7 @@ class House:
 
             dispatchers, rooms = parts("dispatch", way.dispatchers), parts("mailroom", way.rooms)
             workers = [pid for room in rooms for pid in rig.descendants(room)[1:]]
+            assert len(workers) == way.rooms * way.workers
             brokers = broker.pids() if isinstance(broker, RabbitCluster) else [broker.pid]
             pids = {
                 f"{name} {number}": pid

@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -233,20 +233,22 @@ class Sender:
         return Decision(Then.again, outcome, retry.remaining(outcome.next_at, datetime.now(UTC)))
 
     async def _begun_before(self, row: Row, job: Job, token: int) -> Decision | None:
-        if row.attempt > job.attempt:
-            return Decision(Then.ack)  # a late copy; the command of that attempt is on its way
+        late = row.attempt > job.attempt
         if row.lease_until > time.time():
-            return self.parked()
+            # a late copy: the command of that attempt is on its way
+            return Decision(Then.ack) if late else self.parked()
         verdict = Verdict(
             OutcomeKind.unknown,
             "ledger",
             "The worker that was sending it ended before it had an answer. It may have been taken.",
         )
-        decision = self._decide(job, Conversation(verdict, "", ""), None)
+        # of the newest attempt, even by a late copy: its own command may be lost, and then nobody else would tell
+        attempt = max(row.attempt, job.attempt)
+        decision = self._decide(replace(job, attempt=attempt), Conversation(verdict, "", ""), None)
         assert decision.outcome is not None
         encoded = _encoder.encode(decision.outcome)
-        if await self._ledger.take_over(job.command.key, row, job.attempt, token, encoded):
-            return decision
+        if await self._ledger.take_over(job.command.key, row, attempt, token, encoded):
+            return Decision(Then.ack, decision.outcome) if late else decision
         fresh = await self._ledger.look_up(job.command.key)
         return None if fresh is None else await self._known(fresh, job, token)
 

@@ -62,15 +62,15 @@ class Supervisor:
         await self._ledger.open()
         if left := await self._ledger.expire(self._settings.owner("")):
             log.warning("deliveries were left behind by an earlier mail room", extra={"count": left})
-        for number in range(1, self._settings.workers + 1):
-            self._marker(number).unlink(missing_ok=True)
+        for marker in (self._ready, *(self._marker(place.number) for place in self._places)):
+            marker.unlink(missing_ok=True)  # of a life that was killed
         helpers = [asyncio.create_task(self._say_ready()), asyncio.create_task(self._clean())]
         await asyncio.gather(*(self._keep(place) for place in self._places))
         for helper in helpers:
             helper.cancel()
         await asyncio.gather(*helpers, return_exceptions=True)
         await self._ledger.close()
-        (self._settings.data_dir / "ready" / "mailroom").unlink(missing_ok=True)
+        self._ready.unlink(missing_ok=True)
         os.close(self._lock)
         log.info("mail room ended")
 
@@ -153,6 +153,10 @@ class Supervisor:
         except TimeoutError:
             return False
         return True
+
+    @property
+    def _ready(self) -> Path:
+        return self._settings.data_dir / "ready" / "mailroom"
 
     def _marker(self, number: int) -> Path:
         return self._settings.data_dir / "ready" / f"mailroom-{number}"

@@ -60,6 +60,7 @@ class Product:
     def start(self, *names: str) -> None:
         """Returns when they are up; default: all. Raises Unavailable."""
         for name in names or tuple(COMMANDS):
+            (self.folder / "ready" / name).unlink(missing_ok=True)  # of a life that was killed
             with self.log_file(name).open("ab") as output:
                 self.parts[name] = leash.start(
                     self.command(name), env=self.environment, cwd=ROOT, stdout=output, stderr=output

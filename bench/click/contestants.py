@@ -15,6 +15,7 @@ from local import leash, ports
 
 ROUND_TRIP_SECONDS = 0.05
 OURS, VALIDATES = "Posthaste", "only validates"
+PLAIN = "FastAPI route, only validates"
 IN_REQUEST = "aiosmtplib in the request"
 CELERY, CONFIRMED = "Celery delay()", "Celery delay(), confirmed"
 
@@ -46,6 +47,7 @@ def servers(kind: str, folder: Path, peers: bool) -> Iterator[tuple[list[Server]
             queue = PeerQueue(node, "celery", folder)
             environment = queue.environment | {"BENCH_SMTP_PORT": str(far)}
             for name, app, confirm in (
+                (PLAIN, "plain_route", "0"),
                 (IN_REQUEST, "in_request", "0"),
                 (CELERY, "celery_delay", "0"),
                 (CONFIRMED, "celery_delay", "1"),

@@ -135,7 +135,9 @@ async def load(port: int, clients: int, seconds: float, letters: str) -> Answers
 def main() -> None:
     port, clients, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     found = uvloop.run(load(port, clients, seconds, sys.argv[4]))
-    print(json.dumps({"times": [round(ms, 4) for ms in found.times], "seconds": found.seconds}))
+    # its own buffer: more than a pipe holds is written by halves where PYTHONUNBUFFERED is set
+    with open(sys.stdout.fileno(), "w", closefd=False) as output:
+        json.dump({"times": [round(ms, 4) for ms in found.times], "seconds": found.seconds}, output)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from email_service.ledger import Ledger
 from email_service.report import Reporter
 from email_service.worker import Worker
 from shared import topology
@@ -224,6 +225,28 @@ async def test_a_late_copy_of_an_old_attempt_only_tells_the_newest(rig: Rig, ser
     await rig.send(other)
     await rig.until(other, "deferred")
     assert len(server.lines("RCPT")) == 2
+
+
+async def test_an_old_copy_tells_of_an_attempt_whose_worker_died(
+    rig: Rig, server: SmtpServer, work, tmp_path: Path
+) -> None:
+    """The message of that attempt may be lost, and then nothing else would ever tell."""
+    await work()
+    cmd = command()
+    dead = Ledger(settings(tmp_path).ledger, "north/1:dead")
+    await dead.open()
+    assert await dead.claim(cmd.key, 2, dead.token(), 100)
+    assert await dead.expire("north/1:dead") == 1
+    await dead.close()
+    await rig.send(cmd)
+    (outcome,) = await rig.until(cmd, "unknown")
+    assert outcome.attempt == 2
+    assert outcome.next_at is not None  # a requeue after that is its third
+    await rig.until_empty()
+    assert (server.mails, await rig.depth(topology.DEAD_QUEUE)) == ([], 0)
+    await rig.send(cmd, x_attempt=3, x_unknowns=1)
+    (_, again) = await rig.until(cmd, "unknown", "accepted")
+    assert again.attempt == 3
 
 
 async def test_urgent_overtakes_a_backlog(rig: Rig, server: SmtpServer, work) -> None:
