@@ -62,6 +62,7 @@ def test_to_the_provider_and_back(stranger: Visitor, javascript: bool) -> None:
         page.wait_for_url("**/messages?q=plums")
         page.goto("/account")
         expect(page.get_by_text("Linked since")).to_be_visible()
+        assert not javascript or complaints(page) == []
         page.get_by_role("button", name="Remove the link").click()
         expect(page.get_by_text("Not linked yet.")).to_be_visible()
 
