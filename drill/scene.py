@@ -41,13 +41,17 @@ def until(condition: Callable[[], T], what: str, seconds: float = 30.0) -> T:
 
 
 class Kept(Product):
-    """Each part under a service manager (service.py) that starts it again when it dies."""
+    """Each part under a service manager (service.py) that starts it again when it dies.
+
+    under: a command before each part's own, which runs it: env, with what only the part shall see.
+    """
 
     logs: Path
+    under: tuple[str, ...] = ()
 
     def command(self, name: str) -> list[str]:
         python = COMMANDS[name][0]
-        return [python, "-S", str(SERVICE), str(self.lives_file(name)), *COMMANDS[name]]
+        return [python, "-S", str(SERVICE), str(self.lives_file(name)), *self.under, *COMMANDS[name]]
 
     def log_file(self, name: str) -> Path:
         return self.logs / f"{name}.log"

@@ -10,6 +10,7 @@ from drill.scene import Scene
 from local import debian
 from local.errors import Unavailable
 
+SLEEP = Path(__file__).parents[1] / "sleep"
 _INSTALLED = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
 
 
@@ -27,13 +28,15 @@ def _library() -> Path:
 def _prepare(scene: Scene) -> None:
     file = scene.folder / "clock"
     file.write_text("+0")
-    scene.product.environment.update(
-        LD_PRELOAD=str(_library()),
-        FAKETIME_TIMESTAMP_FILE=str(file),
-        FAKETIME_CACHE_DURATION="1",
-        FAKETIME_DONT_FAKE_MONOTONIC="1",
-        DONT_FAKE_MONOTONIC="1",
-    )
+    told = {
+        "LD_PRELOAD": _library(),
+        "FAKETIME_TIMESTAMP_FILE": file,
+        "FAKETIME_CACHE_DURATION": 1,
+        "FAKETIME_DONT_FAKE_MONOTONIC": 1,
+        "DONT_FAKE_MONOTONIC": 1,
+        "PYTHONPATH": SLEEP,
+    }
+    scene.product.under = ("env", *(f"{name}={value}" for name, value in told.items()))
 
 
 @fault("clock", "the clock one hour forth, back, and an hour back", prepare=_prepare, seconds=14)
