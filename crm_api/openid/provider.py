@@ -94,7 +94,7 @@ class Provider:
             raise NoEntry("away", f"{where} answers {problem.response.status_code}") from None
         except httpx2.HTTPError as problem:
             raise NoEntry("away", f"{type(problem).__name__} {problem}") from None
-        except (ValueError, TypeError, RecursionError) as problem:  # no JSON, or other than was expected
+        except (ValueError, TypeError, RecursionError, httpx2.InvalidURL) as problem:  # no JSON, or other than expected
             raise NoEntry("away", f"what it answers cannot be read: {type(problem).__name__}") from None
 
     async def _endpoint(self, client: Any, name: str) -> str:
@@ -151,7 +151,8 @@ class Provider:
         more = await _get(client, url, withhold_token=False)
         if more.get("sub") != claims["sub"]:
             raise NotBelieved("UserInfo is about somebody else")
-        return {**more, **claims}
+        # whether it is verified is said of this address, and of no other
+        return claims | {name: more.get(name) for name in ("email", "email_verified", "name")}
 
 
 async def _get(client: Any, url: str, withhold_token: bool = True) -> dict[str, Any]:

@@ -24,7 +24,8 @@ class NotBelieved(Exception):
 def read_keys(document: Any) -> KeySet:
     """A JWK Set (RFC 7517). Raises NotBelieved if there is none that could be used."""
     keys = document.get("keys") if isinstance(document, dict) else None
-    ours = [key for key in keys or () if isinstance(key, dict) and key.get("kty") in ("RSA", "EC")]
+    found = keys if isinstance(keys, list) else []
+    ours = [key for key in found if isinstance(key, dict) and key.get("kty") in ("RSA", "EC")]
     try:
         return KeySet.import_key_set({"keys": ours})
     except (JoseError, ValueError, TypeError, KeyError) as problem:

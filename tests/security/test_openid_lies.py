@@ -181,6 +181,12 @@ def test_the_address_may_come_from_userinfo(visitor: TestClient, user: User, lia
     assert come(visitor, liar).status_code == 303
 
 
+def test_and_is_verified_only_if_that_says_so(visitor: TestClient, user: User, liar: Liar) -> None:
+    liar.claims = {"email": None, "email_verified": True}
+    liar.userinfo = {"sub": "2718", "email": EMAIL}
+    assert "has not verified" in come(visitor, liar).text
+
+
 def test_but_not_somebody_elses(visitor: TestClient, user: User, liar: Liar) -> None:
     liar.claims = {"email": None, "email_verified": None}
     liar.userinfo = {"sub": "another", "email": EMAIL, "email_verified": True}
@@ -213,7 +219,7 @@ def test_who_calls_himself_otherwise_is_not_the_issuer(visitor: TestClient, user
 
 @pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri"])
 @pytest.mark.parametrize(
-    "url", ["http://{}/x", "https://{}/x", "file:///etc/passwd", "", None, 7, "http://[", "ftp://{}/"]
+    "url", ["http://{}/x", "https://{}/x", "file:///etc/passwd", "", None, 7, "http://[", "http://h\0/", "ftp://{}/"]
 )
 def test_only_the_issuers_host_is_asked(visitor: TestClient, user: User, liar: Liar, name: str, url: Any) -> None:
     with Liar() as other:
@@ -257,8 +263,9 @@ DISCOVERY = "/.well-known/openid-configuration"
         (200, {}, b" " * (wire.MOST_BYTES + 1)),
         (200, {"Content-Encoding": "gzip"}, b"\x1f\x8b"),
         (200, {}, b"[" * 100_000),
+        (200, {}, b'{"keys": 5, "id_token": 5, "token_type": 5, "expires_in": "soon"}'),
     ],
-    ids=["302", "307", "500", "404", "text", "list", "empty", "bytes", "long", "packed", "deep"],
+    ids=["302", "307", "500", "404", "text", "list", "empty", "bytes", "long", "packed", "deep", "odd"],
 )
 @pytest.mark.parametrize("path", [DISCOVERY, "/token", "/keys"])
 def test_answers_of_any_kind(
