@@ -105,10 +105,10 @@ def broker() -> None:
 
 # what each of them uses of secrets
 SECRETS = {
-    "web": ["database_url"],
+    "web": ["database_url", "secret_key", "openid_issuer", "openid_client_secret"],
     "dispatch": ["database_url", "amqp_url"],
     "sandbox": [],
-    "migrate": ["database_url", "admin_password", "api_key"],
+    "migrate": ["database_url", "admin_password", "api_key", "secret_key"],
     "roles": [],
     "sign-in-link": ["database_url"],
     "second-factor-off": ["database_url"],

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import Depends, FastAPI
 
@@ -12,6 +13,7 @@ from crm_api.auth import access
 from crm_api.auth.door import Door
 from crm_api.auth.guard import guard
 from crm_api.auth.pages import router as auth_router
+from crm_api.auth.sealing import seal_of
 from crm_api.changes import ChangeFeed
 from crm_api.customers.api import router as customers_api
 from crm_api.customers.pages import router as customers_pages
@@ -24,6 +26,7 @@ from crm_api.messages.fast_lane import FastLane
 from crm_api.messages.intake import Intake
 from crm_api.messages.pages import router as messages_pages
 from crm_api.monitoring.api import router as monitoring_router
+from crm_api.openid.pages import router as openid_router
 from crm_api.reconciliation.api import router as reconciliation_api
 from crm_api.reconciliation.pages import router as reconciliation_pages
 from crm_api.sandbox.api import router as sandbox_api
@@ -75,6 +78,8 @@ def create_app(settings: CrmSettings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.database = database
+    app.state.seal = seal_of(settings)
+    app.state.openid = _openid(settings)
     app.state.intake = Intake(database, files, settings)
     app.state.feed = feed
     app.state.sandbox = sandbox
@@ -88,6 +93,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.add_middleware(TrustedProxies, networks=settings.proxies)
     app.include_router(messages_api)  # routes are tried in this order, and most requests are clicks of programs
     app.include_router(auth_router)
+    app.include_router(openid_router)
     app.include_router(customers_api)
     app.include_router(customers_pages)
     app.include_router(messages_pages)
@@ -108,3 +114,12 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.include_router(web_router)
     describe_problems(app)
     return app
+
+
+def _openid(settings: CrmSettings) -> Any:
+    """The provider, if there is one; else its libraries are not even read (6 MB)."""
+    if not settings.openid_issuer:
+        return None
+    from crm_api.openid.provider import Provider
+
+    return Provider(settings)

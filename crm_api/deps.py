@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from crm_api.auth.sealing import Seal
 from crm_api.changes import ChangeFeed
 from crm_api.db import Database
 from crm_api.messages.intake import Intake
@@ -36,8 +37,14 @@ async def _feed(request: Request) -> ChangeFeed:
     return feed
 
 
+async def _seal(request: Request) -> Seal:
+    seal: Seal = request.app.state.seal
+    return seal
+
+
 SettingsDep = Annotated[CrmSettings, Depends(_settings)]
 DatabaseDep = Annotated[Database, Depends(_database)]
 FilesDep = Annotated[FileStore, Depends(_files)]
 FeedDep = Annotated[ChangeFeed, Depends(_feed)]
 IntakeDep = Annotated[Intake, Depends(_intake)]
+SealDep = Annotated[Seal, Depends(_seal)]

@@ -20,6 +20,8 @@ from crm_api.auth.models import User
 from crm_api.auth.passwords import hash_password, make_up_password
 from crm_api.auth.principal import COMMAND_LINE
 from crm_api.auth.roles import Role
+from crm_api.auth.sealing import seal_of
+from crm_api.auth.second_factor import seal_all
 from crm_api.auth.service import clean_login
 from crm_api.customers.samples import add_samples
 from crm_api.db import Database
@@ -88,6 +90,8 @@ def _fill(session: Session, settings: CrmSettings) -> str | None:
         if key in session.new:
             session.flush()
             record(session, COMMAND_LINE, "key.made", key.id, key.name, prefix=key.prefix)
+    if sealed := seal_all(session, seal_of(settings)):
+        log.info("second factors sealed", extra={"count": sealed})
     if settings.samples:
         add_samples(session)
     return made_up

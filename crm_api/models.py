@@ -9,6 +9,7 @@ from crm_api.customers import models as customers
 from crm_api.dead_letters import models as dead_letters
 from crm_api.messages import models as messages
 from crm_api.monitoring import models as monitoring
+from crm_api.openid import models as openid
 from crm_api.reconciliation import models as reconciliation
 
 metadata = SQLModel.metadata
@@ -22,5 +23,6 @@ __all__ = [
     "messages",
     "metadata",
     "monitoring",
+    "openid",
     "reconciliation",
 ]

@@ -13,10 +13,12 @@ from crm_api.auth.deps import SignedIn
 from crm_api.auth.hashing import hash_of
 from crm_api.auth.pages import Password, visitor_of
 from crm_api.auth.roles import ROLE_WORDS, Role
+from crm_api.auth.sealing import Seal
 from crm_api.auth.service import sessions_of
 from crm_api.db import Database
-from crm_api.deps import DatabaseDep
+from crm_api.deps import DatabaseDep, SealDep
 from crm_api.errors import Invalid
+from crm_api.openid.service import link_of
 from crm_api.web.templates import render
 from crm_api.web.toasts import Toast, redirect
 from crm_api.web.words import plural
@@ -33,10 +35,12 @@ def account(request: Request, signed_in: SignedIn, database: DatabaseDep) -> Res
 
 
 def _page(request: Request, by: Any, database: Database, problem: Invalid | None = None) -> Response:
+    settings = request.app.state.settings
     with database.read() as session:
         user = service.me(session, by)
         visits = sessions_of(session, user.id)
         codes = second_factor.codes_left(session, user)
+        link = link_of(session, user, settings.openid_issuer)
     token = token_of(request)
     return render(
         request,
@@ -48,6 +52,9 @@ def _page(request: Request, by: Any, database: Database, problem: Invalid | None
         here=hash_of(token) if token else None,
         words_for=words_for,
         codes=codes,
+        link=link,
+        openid=settings.openid_label if settings.openid_issuer else None,
+        openid_only=settings.openid_only,
         errors={error.field: error.message for error in problem.errors} if problem else {},
     )
 
@@ -80,13 +87,13 @@ def end_session(signed_in: SignedIn, database: DatabaseDep, handle: str) -> Resp
 
 
 @router.get("/account/second-factor")
-def second_factor_page(request: Request, signed_in: SignedIn, database: DatabaseDep) -> Response:
-    return _enrol(request, signed_in, database)
+def second_factor_page(request: Request, signed_in: SignedIn, database: DatabaseDep, seal: SealDep) -> Response:
+    return _enrol(request, signed_in, database, seal)
 
 
-def _enrol(request: Request, by: Any, database: Database, problem: Invalid | None = None) -> Response:
+def _enrol(request: Request, by: Any, database: Database, seal: Seal, problem: Invalid | None = None) -> Response:
     with database.write() as session:
-        user, secret = service.begin_second_factor(session, by)
+        user, secret = service.begin_second_factor(session, seal, by)
     uri = second_factor.uri(user, secret)
     groups = " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))
     return _unkept(
@@ -109,12 +116,12 @@ def _unkept(response: Response) -> Response:
 
 
 @router.post("/account/second-factor")
-def turn_on(request: Request, signed_in: SignedIn, database: DatabaseDep, code: Code = "") -> Response:
+def turn_on(request: Request, signed_in: SignedIn, database: DatabaseDep, seal: SealDep, code: Code = "") -> Response:
     try:
         with database.write() as session:
-            codes = service.confirm_second_factor(session, signed_in, code)
+            codes = service.confirm_second_factor(session, seal, signed_in, code)
     except Invalid as problem:
-        return _enrol(request, signed_in, database, problem)
+        return _enrol(request, signed_in, database, seal, problem)
     return _unkept(render(request, "account/codes.html", codes=codes, fresh=True))
 
 

@@ -10,6 +10,7 @@ from crm_api.auth import access, links, second_factor
 from crm_api.auth.models import User
 from crm_api.auth.passwords import check_new_password, check_password, hash_password
 from crm_api.auth.principal import Principal
+from crm_api.auth.sealing import Seal
 from crm_api.auth.service import Visitor, begin, clean_login, sign_out_everywhere, sign_out_one
 from crm_api.auth.throttle import count_try, forget_tries
 from crm_api.db import Database
@@ -69,19 +70,21 @@ def end_other_sessions(session: Session, by: Principal, token: str | None) -> in
     return ended
 
 
-def begin_second_factor(session: Session, by: Principal) -> tuple[User, str]:
+def begin_second_factor(session: Session, seal: Seal, by: Principal) -> tuple[User, str]:
     """The user, and a secret that is asked for only when it was confirmed. The same until then."""
     user = me(session, by)
     if user.second_factor:
         raise Conflict("The second factor is on already. Turn it off first.")
-    if user.totp_secret is None:
-        user.totp_secret = second_factor.new_secret()
-    return user, user.totp_secret
+    secret = second_factor.kept(seal, user)
+    if secret is None:
+        secret = second_factor.new_secret()
+        second_factor.keep(seal, user, secret)
+    return user, secret
 
 
-def confirm_second_factor(session: Session, by: Principal, code: str) -> list[str]:
+def confirm_second_factor(session: Session, seal: Seal, by: Principal, code: str) -> list[str]:
     """Turns it on if the code fits, and answers recovery codes to show once. Raises Invalid."""
-    user, secret = begin_second_factor(session, by)
+    user, secret = begin_second_factor(session, seal, by)
     step = second_factor.step_of(secret, code)
     if step is None or step <= user.totp_step:
         raise Invalid.field("code", "This code does not fit. Write the six digits that the app shows now.")

@@ -47,6 +47,8 @@ ACTIONS: dict[str, Action] = {
     "user.second_factor_off": Action("user", "turned off the second factor of"),
     "user.codes_made": Action("user", "made new recovery codes for"),
     "user.code_used": Action("user", "used a recovery code of"),
+    "user.openid_linked": Action("user", "linked a person at the OpenID provider to"),
+    "user.openid_removed": Action("user", "removed the link to the OpenID provider from"),
     "key.made": Action("key", "made the API key"),
     "key.revoked": Action("key", "revoked the API key"),
 }

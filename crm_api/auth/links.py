@@ -11,12 +11,14 @@ from crm_api.auth.hashing import hash_of
 from crm_api.auth.models import OneTimeLink, User
 from shared.clock import now
 
-Kind = Literal["invite", "reset", "code"]
+Kind = Literal["invite", "reset", "code", "openid"]
 LIFE: dict[Kind, timedelta] = {
     "invite": timedelta(days=3),
     "reset": timedelta(hours=1),
     "code": timedelta(minutes=10),
+    "openid": timedelta(minutes=10),
 }
+STEPS: tuple[Kind, ...] = ("code", "openid")  # what came before the second factor
 MAILED: tuple[Kind, ...] = ("invite", "reset")
 
 

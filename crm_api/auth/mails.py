@@ -28,6 +28,13 @@ _LETTERS: dict[links.Kind, tuple[str, str]] = {
     ),
 }
 
+# where nobody has a password
+_WELCOME = (
+    "Your way into Posthaste",
+    "Dear {{ name }},\n\n{{ inviter }} has made an account for you. Sign in with {{ label }} here, as {{ email }}:\n\n"
+    "{{ link }}\n",
+)
+
 
 def url_of(settings: CrmSettings, token: str) -> str:
     return f"{settings.base_url}/links/{token}"
@@ -37,7 +44,12 @@ def send_link(
     session: Session, files: FileStore, settings: CrmSettings, by: Principal, user: User, kind: links.Kind
 ) -> None:
     """Makes the link and its letter. Earlier links of this kind end. Raises Invalid for an address that is none."""
-    subject, text = _LETTERS[kind]
-    values = {"secret_link": url_of(settings, links.make(session, user, kind)), "inviter": by.name}
+    values = {"inviter": by.name}
+    if settings.openid_only:
+        subject, text = _WELCOME
+        values |= {"link": f"{settings.base_url}/sign-in", "label": settings.openid_label}
+    else:
+        subject, text = _LETTERS[kind]
+        values["secret_link"] = url_of(settings, links.make(session, user, kind))
     to = RecipientDraft(email=user.email, name=user.name, fields=values)
     create(session, files, settings, MessageDraft(to=[to], subject=subject, text=text, lane=Lane.urgent), by, now())

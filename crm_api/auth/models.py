@@ -1,6 +1,6 @@
 """Users, their sessions, links that are mailed to them, recovery codes, and API keys.
 
-Secrets are stored as hashes only, but for the second factor's: codes are made from it.
+Secrets are stored as hashes only, but for the second factor's: codes are made from it, so it is sealed.
 """
 
 from datetime import datetime
@@ -15,6 +15,7 @@ from shared.clock import now
 from shared.ids import new_id
 
 NO_PASSWORD = ""  # invited, and has not come yet: nothing typed fits it
+ELSEWHERE = "elsewhere"  # signs in at the OpenID provider, and has no password here: nothing typed fits it
 
 
 class User(SQLModel, table=True):
@@ -27,7 +28,7 @@ class User(SQLModel, table=True):
     password_hash: str
     created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
     disabled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    totp_secret: str | None = Field(default=None, description="base32; asked for at sign-in once totp_since is set")
+    totp_secret: str | None = Field(default=None, description="sealed; asked for at sign-in once totp_since is set")
     totp_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
     totp_step: int = Field(
         default=0,
@@ -37,8 +38,12 @@ class User(SQLModel, table=True):
 
     @property
     def invited(self) -> bool:
-        """Has not chosen a password yet."""
+        """Has not come yet: neither chosen a password nor signed in at the OpenID provider."""
         return self.password_hash == NO_PASSWORD
+
+    @property
+    def has_password(self) -> bool:
+        return self.password_hash not in (NO_PASSWORD, ELSEWHERE)
 
     @property
     def second_factor(self) -> bool:
@@ -64,9 +69,9 @@ class SignIn(SQLModel, table=True):
 
 
 class OneTimeLink(SQLModel, table=True):
-    """What proves once, and not for long, that somebody reads this user's mail, or that the password was right.
+    """What proves once, and not for long, that somebody reads this user's mail, or that the first step was right.
 
-    kind: invite, reset, or code (the step between password and second factor).
+    kind: invite, reset, code (the step between password and second factor), or openid (the same after the provider).
     """
 
     __tablename__ = "one_time_link"

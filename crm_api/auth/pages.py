@@ -12,10 +12,10 @@ from crm_api.auth.cookie import clear_token, set_token, token_of
 from crm_api.auth.deps import SignedIn
 from crm_api.auth.door import address_of
 from crm_api.auth.passwords import MAX_PASSWORD_CHARACTERS
-from crm_api.auth.service import Visitor, note_refusal, sign_in, sign_in_with_code, sign_out, who_has_session
+from crm_api.auth.service import Passed, Visitor, note_refusal, sign_in, sign_in_with_code, sign_out, who_has_session
 from crm_api.auth.throttle import TooManyTries
 from crm_api.auth.ways_back import ask_for_link, choose_password, whose_link
-from crm_api.deps import DatabaseDep, FilesDep, SettingsDep
+from crm_api.deps import DatabaseDep, FilesDep, SealDep, SettingsDep
 from crm_api.errors import Invalid
 from crm_api.web.pages import here
 from crm_api.web.templates import render
@@ -43,12 +43,29 @@ def _page(request: Request, template: str, status: int = 200, **context: Any) ->
     return response
 
 
-def _sign_in_page(request: Request, next_page: str, email: str = "", error: str = "", status: int = 200) -> Response:
-    return _page(request, "auth/sign_in.html", status, next_page=next_page, email=email, error=error)
+def show_sign_in(request: Request, next_page: str, email: str = "", error: str = "", status: int = 200) -> Response:
+    settings = request.app.state.settings
+    return _page(
+        request,
+        "auth/sign_in.html",
+        status,
+        next_page=next_page,
+        email=email,
+        error=error,
+        openid=settings.openid_label if settings.openid_issuer else None,
+        openid_only=settings.openid_only,
+    )
 
 
-def _code_page(request: Request, next_page: str, token: str, error: str = "", status: int = 200) -> Response:
+def show_code(request: Request, next_page: str, token: str, error: str = "", status: int = 200) -> Response:
     return _page(request, "auth/code.html", status, next_page=next_page, token=token, error=error)
+
+
+def show_too_many(request: Request, problem: TooManyTries, next_page: str, email: str = "") -> Response:
+    words, seconds = _wait(problem)
+    response = show_sign_in(request, next_page, email, words, 429)
+    response.headers["Retry-After"] = seconds
+    return response
 
 
 def _wait(problem: TooManyTries) -> tuple[str, str]:
@@ -62,52 +79,56 @@ def sign_in_page(request: Request, database: DatabaseDep, next: str = "/", email
     token = token_of(request)
     if token and who_has_session(database, token):
         return RedirectResponse(here(next), 303)
-    return _sign_in_page(request, here(next), email[:320])
+    return show_sign_in(request, here(next), email[:320])
 
 
 @router.post("/sign-in")
 def sign_in_with_password(
-    request: Request, database: DatabaseDep, email: Email = "", password: Password = "", next: Next = "/"
+    request: Request,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    email: Email = "",
+    password: Password = "",
+    next: Next = "/",
 ) -> Response:
+    if settings.openid_only:
+        return show_sign_in(request, here(next), error="Nobody signs in with a password here.", status=403)
     try:
         passed = sign_in(database, email, password, visitor_of(request))
     except TooManyTries as problem:
-        words, seconds = _wait(problem)
-        response = _sign_in_page(request, here(next), email, words, 429)
-        response.headers["Retry-After"] = seconds
-        return response
+        return show_too_many(request, problem, here(next), email)
     if passed is None:
         wrong = "This email and this password do not belong together."
-        response = _sign_in_page(request, here(next), email, wrong, 401)
+        response = show_sign_in(request, here(next), email, wrong, 401)
         response.background = BackgroundTask(note_refusal, database, email, visitor_of(request))
         return response
     if passed.needs_code:
-        return _code_page(request, here(next), passed.token)
-    return _in(request, passed.token, next)
+        return show_code(request, here(next), passed.token)
+    return let_in(request, passed, next)
 
 
 @router.post("/sign-in/code")
 def sign_in_with_second_factor(
-    request: Request, database: DatabaseDep, token: Token = "", code: Token = "", next: Next = "/"
+    request: Request, database: DatabaseDep, seal: SealDep, token: Token = "", code: Token = "", next: Next = "/"
 ) -> Response:
     try:
-        passed = sign_in_with_code(database, token, code, visitor_of(request))
+        passed = sign_in_with_code(database, seal, token, code, visitor_of(request))
     except LookupError:
-        return _sign_in_page(request, here(next), error=TOO_LATE, status=401)
+        return show_sign_in(request, here(next), error=TOO_LATE, status=401)
     except TooManyTries as problem:
         words, seconds = _wait(problem)
-        response = _code_page(request, here(next), token, words, 429)
+        response = show_code(request, here(next), token, words, 429)
         response.headers["Retry-After"] = seconds
         return response
     if passed is None:
         what = "This code does not fit, or it was used already. The app shows a new one every half minute."
-        return _code_page(request, here(next), token, what, 401)
-    return _in(request, passed.token, next)
+        return show_code(request, here(next), token, what, 401)
+    return let_in(request, passed, next)
 
 
-def _in(request: Request, token: str, next_page: str) -> Response:
+def let_in(request: Request, passed: Passed, next_page: str) -> Response:
     response = RedirectResponse(here(next_page), 303)
-    set_token(request, response, token)
+    set_token(request, response, passed.token)
     return response
 
 
@@ -123,7 +144,9 @@ def sign_out_here(request: Request, database: DatabaseDep, signed_in: SignedIn) 
 
 
 @router.get("/sign-in/forgot")
-def forgot_page(request: Request, email: str = "") -> Response:
+def forgot_page(request: Request, settings: SettingsDep, email: str = "") -> Response:
+    if settings.openid_only:
+        return RedirectResponse("/sign-in", 303)
     return _page(request, "auth/forgot.html", email=email[:320], asked=False)
 
 
@@ -132,6 +155,8 @@ def forgot(
     request: Request, database: DatabaseDep, files: FilesDep, settings: SettingsDep, email: Email = ""
 ) -> Response:
     """Answers the same, and as fast, whether there is such an account: the work is done after the answer."""
+    if settings.openid_only:
+        return RedirectResponse("/sign-in", 303)
     response = _page(request, "auth/forgot.html", email=email.strip(), asked=True)
     response.background = BackgroundTask(ask_for_link, database, files, settings, email, address_of(request))
     return response

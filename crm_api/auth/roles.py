@@ -30,7 +30,7 @@ INCLUDES: dict[Role, tuple[Role, ...]] = {
 ROLE_WORDS: dict[Role, str] = {
     Role.viewer: "reads customers and messages, changes nothing",
     Role.agent: "looks after customers and writes to them",
-    Role.manager: "an agent who may also act on the letters of colleagues",
+    Role.manager: "an agent who may also act on the letters of colleagues, and delete the customers that they added",
     Role.operator: "keeps the mail going: letters that failed, queues, workers",
     Role.admin: "all of it, and users, keys and the audit",
 }
@@ -62,6 +62,8 @@ VERBS: tuple[Verb, ...] = (
             "GET /sign-in",
             "POST /sign-in",
             "POST /sign-in/code",
+            "GET /sign-in/openid",
+            "GET /sign-in/openid/back",
             "GET /sign-in/forgot",
             "POST /sign-in/forgot",
             "GET /links/{token}",
@@ -110,6 +112,7 @@ VERBS: tuple[Verb, ...] = (
             "GET /account/second-factor/off",
             "POST /account/second-factor/off",
             "POST /account/second-factor/codes",
+            "POST /account/openid/remove",
         ),
         scope=False,
         person=True,
@@ -158,6 +161,8 @@ VERBS: tuple[Verb, ...] = (
             "DELETE /api/v1/customers/{customer_id}/contacts/{contact_id}",
         ),
     ),
+    # no route of its own: it is asked for one customer at a time (crm_api.customers.service)
+    Verb("customers.remove_any", (Role.manager,), "delete customers that others added", ()),
     Verb(
         "messages.read",
         _ANY,

@@ -1,5 +1,9 @@
-"""Codes of an authenticator app (TOTP, RFC 6238), and recovery codes for the day when the telephone is gone."""
+"""Codes of an authenticator app (TOTP, RFC 6238), and recovery codes for the day when the telephone is gone.
 
+The secret that codes are made from lies sealed in the database: who reads only that can make none.
+"""
+
+import logging
 import secrets
 from typing import Literal
 
@@ -12,6 +16,9 @@ from sqlmodel import Session, col, delete, select, update
 
 from crm_api.auth.hashing import hash_of
 from crm_api.auth.models import RecoveryCode, User
+from crm_api.auth.sealing import Seal, is_sealed
+
+log = logging.getLogger(__name__)
 
 ISSUER = "Posthaste"
 CODES = 10
@@ -23,6 +30,37 @@ _DIGITS = 6
 def new_secret() -> str:
     """Base32, 160 random bits."""
     return pyotp.random_base32()
+
+
+def keep(seal: Seal, user: User, secret: str) -> None:
+    user.totp_secret = seal.close(secret, _purpose(user))
+
+
+def kept(seal: Seal, user: User) -> str | None:
+    """None if there is none, or if it was sealed with a key that is no longer there."""
+    if user.totp_secret is None or not is_sealed(user.totp_secret):
+        return user.totp_secret
+    secret = seal.open(user.totp_secret, _purpose(user))
+    if secret is None:
+        log.error("the second factor of %s was sealed with another SECRET_KEY: its codes do not fit", user.email)
+    return secret
+
+
+def seal_all(session: Session, seal: Seal) -> int:
+    """Those that an earlier version left as they were; how many."""
+    plain = [
+        user
+        for user in session.exec(select(User).where(col(User.totp_secret).is_not(None)).with_for_update())
+        if user.totp_secret and not is_sealed(user.totp_secret)
+    ]
+    for user in plain:
+        keep(seal, user, str(user.totp_secret))
+    return len(plain)
+
+
+def _purpose(user: User) -> str:
+    """Each user's own, so that one's secret put into another's row opens nothing."""
+    return f"second factor of {user.id}"
 
 
 def uri(user: User, secret: str) -> str:
@@ -46,9 +84,10 @@ def step_of(secret: str, code: str) -> int | None:
         return None
 
 
-def check(session: Session, user: User, code: str) -> Literal["code", "recovery"] | None:
+def check(session: Session, seal: Seal, user: User, code: str) -> Literal["code", "recovery"] | None:
     """Whether it opens, and it does so only once."""
-    if user.totp_secret and (step := step_of(user.totp_secret, code)) is not None:
+    secret = kept(seal, user)
+    if secret and (step := step_of(secret, code)) is not None:
         newer = update(User).where(col(User.id) == user.id, col(User.totp_step) < step).values(totp_step=step)
         return "code" if session.connection().execute(newer).rowcount else None
     gone = delete(RecoveryCode).where(

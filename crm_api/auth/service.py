@@ -15,6 +15,7 @@ from crm_api.auth.hashing import hash_of
 from crm_api.auth.models import SignIn, User
 from crm_api.auth.passwords import check_password
 from crm_api.auth.principal import Principal, Via, somebody
+from crm_api.auth.sealing import Seal
 from crm_api.auth.throttle import TooManyTries, count_code, count_try, forget_codes, forget_tries
 from crm_api.changes import announce
 from crm_api.db import Database
@@ -65,7 +66,7 @@ def sign_in(database: Database, email: str, password: str, visitor: Visitor) -> 
             user = session.exec(select(User).where(User.email == email)).one_or_none()
     if again_at is not None:
         raise TooManyTries(again_at)
-    usable = user is not None and user.disabled_at is None
+    usable = user is not None and user.disabled_at is None and user.has_password
     right, better = check_password(password, user.password_hash if user and usable else None)
     if not right or user is None:
         return None
@@ -74,9 +75,14 @@ def sign_in(database: Database, email: str, password: str, visitor: Visitor) -> 
         stored = session.get_one(User, user.id)
         if better:
             stored.password_hash = better
-        if stored.second_factor:
-            return Passed(links.make(session, stored, "code"), needs_code=True)
-        return Passed(begin(session, stored, visitor))
+        return enter(session, stored, visitor)
+
+
+def enter(session: Session, user: User, visitor: Visitor, after: links.Kind = "code") -> Passed:
+    """The first step was right; after: which one that was, as the second will want to know."""
+    if user.second_factor:
+        return Passed(links.make(session, user, after), needs_code=True)
+    return Passed(begin(session, user, visitor, after == "openid"))
 
 
 def note_refusal(database: Database, email: str, visitor: Visitor) -> None:
@@ -84,13 +90,13 @@ def note_refusal(database: Database, email: str, visitor: Visitor) -> None:
     with database.write() as session:
         user = session.exec(select(User).where(User.email == clean_login(email))).one_or_none()
         if user is not None:
-            _note_refusal(session, user, visitor, "disabled" if user.disabled_at else "password")
+            refuse(session, user, visitor, "disabled" if user.disabled_at else "password")
 
 
-def sign_in_with_code(database: Database, token: str, code: str, visitor: Visitor) -> Passed | None:
+def sign_in_with_code(database: Database, seal: Seal, token: str, code: str, visitor: Visitor) -> Passed | None:
     """The second step. None if the code is wrong; raises TooManyTries, and LookupError if the first is too long ago."""
     with database.write() as session:
-        found = links.look(session, token, "code")
+        found = links.look(session, token, *links.STEPS)
         again_at = count_code(session, found[0].id) if found else None
     if found is None:
         raise LookupError(token)
@@ -98,30 +104,31 @@ def sign_in_with_code(database: Database, token: str, code: str, visitor: Visito
         raise TooManyTries(again_at)
     with database.write() as session:
         user = session.get_one(User, found[0].id)
-        kind = second_factor.check(session, user, code)
+        kind = second_factor.check(session, seal, user, code)
         if kind is None:
-            _note_refusal(session, user, visitor, "second factor")
+            refuse(session, user, visitor, "second factor")
             return None
-        if links.take(session, token, "code") is None:  # another was faster, or it expired just now
+        if links.take(session, token, found[1]) is None:  # another was faster, or it expired just now
             raise LookupError(token)
         forget_codes(session, user.id)
         if kind == "recovery":
             left = second_factor.codes_left(session, user)
             record(session, principal_of(user, visitor.address), "user.code_used", user.id, user.email, left=left)
-        return Passed(begin(session, user, visitor))
+        return Passed(begin(session, user, visitor, found[1] == "openid"))
 
 
-def _note_refusal(session: Session, user: User, visitor: Visitor, why: str) -> None:
+def refuse(session: Session, user: User, visitor: Visitor, why: str) -> None:
     record(session, somebody(visitor.address), "user.refused", user.id, user.email, why=why)
 
 
-def begin(session: Session, user: User, visitor: Visitor) -> str:
+def begin(session: Session, user: User, visitor: Visitor, openid: bool = False) -> str:
     """A new session's token (256 random bits)."""
     _forget_old_sessions(session, visitor.old_token)
     token = secrets.token_urlsafe(32)
     browser = visitor.browser[:_BROWSER_CHARACTERS]
+    how = {"with": "OpenID Connect"} if openid else {}
     session.add(SignIn(token_hash=hash_of(token), user_id=user.id, address=visitor.address, browser=browser))
-    record(session, principal_of(user, visitor.address), "user.signed_in", user.id, user.email)
+    record(session, principal_of(user, visitor.address), "user.signed_in", user.id, user.email, **how)
     return token
 
 

@@ -70,6 +70,15 @@ def count_link(session: Session, email: str, address: str) -> datetime | None:
     return _count_each(session, (f"links:{household(address)}", LINKS), (f"link:{email}", LINK))
 
 
+def count_openid(session: Session, address: str) -> datetime | None:
+    return _count_each(session, (f"openid:{household(address)}", ADDRESS))
+
+
+def first_use(session: Session, state: str) -> bool:
+    """Each way to the OpenID provider leads back once. A state lives shorter than what is counted."""
+    return _count_each(session, (f"openid state:{state}", 1)) is None
+
+
 def forget_tries(session: Session, email: str, address: str) -> None:
     """The password was right: the account starts again, the address gets this one try back."""
     address = household(address)

@@ -89,7 +89,7 @@ def update_customer(database: DatabaseDep, principal: SignedIn, customer_id: UUI
 
 @router.delete("/{customer_id}", status_code=204)
 def delete_customer(database: DatabaseDep, principal: SignedIn, customer_id: UUID) -> None:
-    """Only one that nothing was ever written to (else 409: archive it)."""
+    """Only one that nothing was ever written to (else 409: archive it). Who is no manager deletes only their own."""
     with database.write() as session:
         service.remove(session, principal, customer_id)
 

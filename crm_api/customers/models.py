@@ -31,7 +31,7 @@ class Customer(SQLModel, table=True):
     phone: str = ""
     address: str = ""
     language: str = ""
-    owner_id: UUID | None = Field(default=None, foreign_key="crm_user.id")
+    owner_id: UUID | None = Field(default=None, foreign_key="crm_user.id", description="who added them")
     archived: bool = False
     sort_name: str = Field(sa_type=ByteOrdered)
     sort_company: str = Field(sa_type=ByteOrdered)

@@ -133,6 +133,7 @@ def _customer_page(
         tags=service.tags_of(session, [customer_id])[customer_id],
         contacts=service.contacts(session, customer_id),
         same_address=service.same_address(session, found),
+        owner=service.owner_of(session, found),
         lines=[shown(line) for line in lines],
         kinds=KINDS,
         kind=kind,

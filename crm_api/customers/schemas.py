@@ -91,6 +91,7 @@ class CustomerOut(BaseModel):
                 "name": "Marta Lindqvist",
                 **_EXAMPLE,
                 "archived": False,
+                "owner": _ID,
                 "written_at": "2026-11-24T14:02:11Z",
                 **_TIMES,
                 "same_address": [],
@@ -109,6 +110,7 @@ class CustomerOut(BaseModel):
     language: str
     tags: list[str]
     archived: bool
+    owner: UUID | None = Field(description="the user who added this customer, and may delete it; managers may, too")
     written_at: datetime | None = Field(description="when a message was last written to this customer")
     created_at: datetime
     changed_at: datetime
@@ -121,6 +123,7 @@ class CustomerOut(BaseModel):
         return cls(
             **customer.model_dump(exclude={"owner_id", "sort_name", "sort_company", "written_at"}),
             name=customer.name,
+            owner=customer.owner_id,
             tags=tags,
             written_at=customer.written_at if customer.was_written_to else None,
             same_address=None if same is None else [SameAddress(id=other.id, name=other.name) for other in same],

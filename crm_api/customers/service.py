@@ -6,7 +6,8 @@ from uuid import UUID
 from sqlmodel import Session, col, delete, select
 
 from crm_api.audit.record import record
-from crm_api.auth.principal import Principal
+from crm_api.auth.models import User
+from crm_api.auth.principal import NO_ID, Principal
 from crm_api.changes import announce
 from crm_api.customers.checks import (
     CONTACT_FIELDS,
@@ -22,7 +23,7 @@ from crm_api.customers.models import Contact, Customer, CustomerEntry, CustomerT
 from crm_api.customers.tags import all_tags, set_tags, tags_of
 from crm_api.customers.timeline import timeline
 from crm_api.customers.words import fold, words_of
-from crm_api.errors import Conflict, Invalid, NotFound
+from crm_api.errors import Conflict, Forbidden, Invalid, NotFound
 from crm_api.messages.models import Delivery
 from shared.clock import now
 
@@ -38,6 +39,10 @@ def get(session: Session, customer_id: UUID) -> Customer:
     return customer
 
 
+def owner_of(session: Session, customer: Customer) -> User | None:
+    return session.get(User, customer.owner_id) if customer.owner_id else None
+
+
 def _get_to_change(session: Session, customer_id: UUID) -> Customer:
     customer = session.get(Customer, customer_id, with_for_update=True)
     if customer is None:
@@ -50,7 +55,8 @@ def create(session: Session, principal: Principal, values: Mapping[str, str], ta
     cleaned = dict.fromkeys(CUSTOMER_FIELDS, "") | clean(values, CUSTOMER_FIELDS)
     names = clean_tags(tags)
     need_one(cleaned, *_NAMING)
-    customer = Customer.model_validate(cleaned | {"sort_name": "", "sort_company": ""})
+    owner = principal.user_id if principal.user_id != NO_ID else None
+    customer = Customer.model_validate(cleaned | {"sort_name": "", "sort_company": "", "owner_id": owner})
     _sort(customer)
     session.add(customer)
     session.flush()
@@ -103,8 +109,10 @@ def _set_archived(session: Session, principal: Principal, customer_id: UUID, arc
 
 
 def remove(session: Session, principal: Principal, customer_id: UUID) -> None:
-    """Deletes a customer that nothing was ever written to; raises Conflict for any other."""
+    """Deletes a customer that nothing was ever written to; raises Conflict for any other, Forbidden for who may not."""
     customer = _get_to_change(session, customer_id)
+    if customer.owner_id != principal.user_id and not principal.may("customers.remove_any"):
+        raise Forbidden("Somebody else added this customer. They can delete it, or a manager. You can archive it.")
     if session.exec(select(Delivery.id).where(Delivery.customer_id == customer_id).limit(1)).first():
         raise Conflict("Letters were written to this customer. Archive it instead: the letters keep their recipient.")
     for table in (CustomerWord, CustomerTag, CustomerEntry, Contact):

@@ -14,6 +14,7 @@ from crm_api.db import Database
 from crm_api.deps import DatabaseDep, FilesDep, SettingsDep
 from crm_api.errors import Invalid
 from crm_api.keys.service import keys_of
+from crm_api.openid.service import link_of
 from crm_api.users import service
 from crm_api.web.templates import render
 from crm_api.web.toasts import Toast, redirect
@@ -96,6 +97,8 @@ def _page(
             "seen_at": service.last_seen(session, [found]).get(found.id),
             "keys": keys_of(session, found.id),
             "is_me": found.id == by.user_id,
+            "link": link_of(session, found, request.app.state.settings.openid_issuer),
+            "openid": request.app.state.settings.openid_label,
         }
     errors = {error.field: error.message for error in problem.errors} if problem else {}
     status = 422 if problem else 200

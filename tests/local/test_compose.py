@@ -36,7 +36,7 @@ MADE_UP = {
     name: secrets.token_hex(24)
     for name in (
         *("POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "DISPATCH_PASSWORD", "MAILROOM_PASSWORD", "CONSOLE_PASSWORD"),
-        "POSTHASTE_ADMIN_PASSWORD",
+        *("POSTHASTE_ADMIN_PASSWORD", "POSTHASTE_SECRET_KEY"),
     )
 }
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^}]*))?\}")
@@ -101,6 +101,7 @@ def test_each_service_knows_its_own_secrets_only() -> None:
     assert knows(MADE_UP["MAILROOM_PASSWORD"]) == {"mailroom", "broker"}
     assert knows(MADE_UP["CONSOLE_PASSWORD"]) == {"broker"}
     assert knows(MADE_UP["POSTHASTE_ADMIN_PASSWORD"]) == {"migrate"}
+    assert knows(MADE_UP["POSTHASTE_SECRET_KEY"]) == {"migrate", "web"}
 
 
 def test_the_commands_in_the_file_make_each_secret() -> None:
@@ -151,7 +152,7 @@ def test_there_are_no_default_secrets() -> None:
         for key, value in service.get("environment", {}).items():
             if re.search("PASS|SECRET|TOKEN", key):
                 assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", str(value)), f"{name}: {key}"
-            if key.endswith("_KEY"):
+            if key.endswith("API_KEY"):
                 assert re.fullmatch(r"\$\{\w+:-\}", str(value)), f"{name}: {key}"
             # The password in a URL, if it has one, is a variable that must be set.
             for password in re.findall(r"://[^:/@$]+:(.+)@", str(value)):

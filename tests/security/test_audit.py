@@ -29,7 +29,9 @@ from crm_api.customers import service as customers
 from crm_api.db import Database
 from crm_api.errors import Invalid
 from crm_api.messages import actions
+from crm_api.openid.models import OpenIdLink
 from crm_api.reconciliation.models import Stranger
+from crm_api.settings import CrmSettings
 from shared.clock import now
 from tests.security.conftest import Somebody
 from tests.support.crm import Crm
@@ -39,6 +41,7 @@ from tests.support.scenes import settle
 from tests.support.statements import counted
 
 DRAFT = {"to": [{"email": "ada@example.com"}], "subject": "Saplings", "text": "On Thursday.", "undo_seconds": 300}
+ISSUER = "https://login.example.com"
 # what asks, shows or keeps nothing, though it is a POST
 CHANGES_NOTHING = {
     "POST /appearance",
@@ -48,6 +51,12 @@ CHANGES_NOTHING = {
     "POST /reconciliation/compare",
     "POST /api/v1/reconciliation/compare",
 }
+
+
+@pytest.fixture
+def settings(settings: CrmSettings) -> CrmSettings:
+    """With an OpenID provider, whose links can be removed."""
+    return settings.model_copy(update={"openid_issuer": ISSUER, "openid_client_id": "us"})
 
 
 def entries(database: Database) -> list[AuditEntry]:
@@ -185,6 +194,9 @@ def _account(do: Any, crm: Crm) -> None:
     do("POST /account/second-factor", page=True, data={"code": pyotp.TOTP(secret).now()})
     do("POST /account/second-factor/codes", page=True, data={"password": PASSWORD})
     do("POST /account/second-factor/off", page=True, data={"password": PASSWORD})
+    with crm.database.write() as session:
+        session.add(OpenIdLink(issuer=ISSUER, subject="me", user_id=me.id))
+    do("POST /account/openid/remove", page=True)
     do("POST /account/password", page=True, data={"old": PASSWORD, "new": "plums and apples and pears"})
     with crm.database.write() as session:  # the new password ended the session
         session.add(SignIn(token_hash=hash_of("session of admin"), user_id=me.id))

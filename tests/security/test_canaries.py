@@ -28,6 +28,7 @@ from local.rabbitmq import Node
 from shared.amqp_link import parse
 from shared.settings import load
 from tests.support.broker import make_users
+from tests.support.openid import CLIENT_ID, Liar
 from tests.support.processes import alive, new_mark
 from tests.support.smtp_server import SmtpServer, in_thread
 from tests.support.stack import Stack, stack
@@ -180,6 +181,7 @@ def test_the_running_product_says_none_of_its_secrets(
 ) -> None:
     mark = new_mark()
     birds = {name: canary(name) for name in ("admin", "dispatch", "mailroom", "console", "smtp", "typed", "wrong")}
+    birds |= {name: canary(name) for name in ("seal", "openid", "code")}
     birds["key"] = f"ph_{canary('key')}"
     if database_url.startswith("postgresql"):
         birds["database"] = unquote(urlsplit(database_url).password or "")
@@ -189,6 +191,7 @@ def test_the_running_product_says_none_of_its_secrets(
     said: dict[str, bytes] = {}
     with (
         in_thread(SmtpServer(users={"me": "another"})) as server,
+        Liar(birds["openid"]) as provider,
         stack(
             tmp_path / "data",
             database_url,
@@ -198,6 +201,10 @@ def test_the_running_product_says_none_of_its_secrets(
             smtp_url=f"smtp://me:{birds['smtp']}@127.0.0.1:{server.port}?tls=none",
             log_level="debug",
             probe_seconds=0.2,
+            secret_key=birds["seal"],
+            openid_issuer=provider.issuer,
+            openid_client_id=CLIENT_ID,
+            openid_client_secret=birds["openid"],
         ) as house,
     ):
         house.environment |= mark
@@ -211,6 +218,12 @@ def test_the_running_product_says_none_of_its_secrets(
             right = {"email": "admin@posthaste.example", "password": birds["admin"]}
             for password in (birds["typed"], birds["admin"] + "x"):
                 said["refused"] = browser.post("/sign-in", data=right | {"password": password}).content
+            for claims in ({"nonce": "wrong"}, {}):  # a token that is refused, and somebody who is unknown
+                provider.claims = claims
+                sent = provider.sign_in_there(browser.get("/sign-in/openid").headers["Location"])
+                answer = browser.get("/sign-in/openid/back", params=sent | {"code": birds["code"]})
+                assert answer.status_code == (401 if claims else 403)
+                said[f"provider {claims}"] = answer.content + str(list(answer.headers.items())).encode()
             assert browser.post("/sign-in", data=right).status_code == 303
             (birds["cookie"],) = [value for name, value in browser.cookies.items() if "posthaste" in name]
             draft = {"to": [{"email": "ada@example.com"}], "subject": "Saplings", "text": "On Thursday."}
@@ -259,4 +272,6 @@ def test_the_running_product_says_none_of_its_secrets(
     said["database"] = b"\n".join(rows_of(database_url))
     found = {name: caught for name, words in said.items() if (caught := birds_in(words, birds))}
     assert found == {}
-    assert birds_in(str(house.environment).encode(), birds) >= {"admin", "key", "smtp"}, "the search finds them"
+    assert birds_in(str(house.environment).encode(), birds) >= {"admin", "key", "smtp", "seal", "openid"}, (
+        "the search finds them"
+    )

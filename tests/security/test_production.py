@@ -92,6 +92,10 @@ WEAK = [
     (("crm_api", "dispatch"), "AMQP_URL", f"{AMQP},amqp://dispatch:dispatch@two:5672/"),
     (("crm_api", "migrate"), "ADMIN_PASSWORD", "admin"),
     (("crm_api", "migrate"), "API_KEY", "ph_short"),
+    (("crm_api", "web"), "SECRET_KEY", "k3y-for-second-factors"),
+    (("crm_api", "migrate"), "SECRET_KEY", "k3y-for-second-factors"),
+    (("crm_api", "web"), "OPENID_ISSUER", "http://login.example.com/realms/work"),
+    (("crm_api", "web"), "OPENID_CLIENT_SECRET", "posthaste-2026"),
     (("crm_api", "broker"), "BROKER_ADMIN_URL", "http://guest:guest@127.0.0.1:15672"),
     (("crm_api", "broker"), "MAILROOM_PASSWORD", "mailroom"),
     (("email_service",), "AMQP_URL", "amqp://mailroom:secret@rabbitmq:5672/"),
@@ -105,7 +109,7 @@ def test_a_weak_secret_ends_the_start(command: tuple[str, ...], name: str, value
     if command == ("crm_api", "broker") and name != "BROKER_ADMIN_URL":
         more = {"BROKER_ADMIN_URL": f"http://root:{GOOD}@127.0.0.1:1"}
     else:
-        more = {}
+        more = {"OPENID_CLIENT_ID": "us"}
     code, said = start(tmp_path, *command, ENVIRONMENT="production", **{**more, name: value})
     assert code == 1
     assert f"POSTHASTE_{name} " in said

@@ -21,7 +21,7 @@ NONE = "00000000-0000-7000-8000-000000000000"
 BY_ROLE = {
     Role.viewer: {"me", "pages", "account", "system.read", "customers.read", "messages.read"},
     Role.agent: {"customers.change", "messages.send", "messages.change"},
-    Role.manager: {"messages.change_any", "reconciliation.read"},
+    Role.manager: {"customers.remove_any", "messages.change_any", "reconciliation.read"},
     Role.operator: {"messages.change", "messages.change_any", "reconciliation.read", "reconciliation.change"},
 }
 

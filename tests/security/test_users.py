@@ -7,10 +7,11 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlmodel import select
 
-from crm_api.auth.models import SignIn, User
+from crm_api.auth.models import ApiKey, SignIn, User
 from crm_api.auth.principal import Principal
 from crm_api.auth.roles import BY_NAME, BY_ROUTE, Role, Verb, is_role_for
 from crm_api.auth.service import principal_of
+from crm_api.customers.models import Customer
 from crm_api.db import Database
 from crm_api.errors import Conflict
 from crm_api.users import service
@@ -106,6 +107,59 @@ def test_a_manager_or_operator_takes_back_anybodys(
     message = client.post("/api/v1/messages", json=DRAFT, headers=everybody[Role.agent].with_key).json()["id"]
     answer = client.post(f"/api/v1/messages/{message}/cancel", headers=everybody[role].with_key)
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("way", ["key", "session"])
+@pytest.mark.parametrize("role", list(Role))
+def test_who_may_delete_whose_customer(
+    client: TestClient, everybody: dict[Role, Somebody], database: Database, role: Role, way: str
+) -> None:
+    """Route × role × owner: their own, a colleague's of the same role, and one that nobody has."""
+    visitor = everybody[role]
+    headers = visitor.with_key if way == "key" else visitor.with_cookie
+    colleague = somebody(database, role, "colleague")
+    changes, removes_any = (is_role_for(role, BY_NAME[f"customers.{verb}"]) for verb in ("change", "remove_any"))
+    with database.write() as session:
+        for owner in (visitor, colleague, None):
+            session.add(
+                Customer(email="a@b.example", sort_name="a", sort_company="a", owner_id=owner and owner.user.id)
+            )
+    with database.read() as session:
+        owned = {customer.owner_id: customer.id for customer in session.exec(select(Customer))}
+    for owner_id, customer in owned.items():
+        url = f"/api/v1/customers/{customer}"
+        shown = client.get(url, headers=headers).json()
+        assert shown["owner"] == (str(owner_id) if owner_id else None)
+        if changes:
+            assert client.patch(url, json={"phone": "1"}, headers=headers).status_code == 200, "everybody's"
+        may = removes_any or (changes and owner_id == visitor.user.id)
+        assert client.delete(url, headers=headers).status_code == (204 if may else 403), owner_id
+        assert client.get(url, headers=headers).status_code == (404 if may else 200)
+
+
+def test_who_adds_a_customer_owns_them(client: TestClient, everybody: dict[Role, Somebody]) -> None:
+    agent = everybody[Role.agent]
+    made = client.post("/api/v1/customers", json={"email": "a@b.example"}, headers=agent.with_key).json()
+    assert made["owner"] == str(agent.user.id)
+    added = client.post("/customers", data={"email": "c@b.example"}, headers=agent.with_cookie)
+    page = client.get(added.headers["Location"], headers=everybody[Role.viewer].with_cookie).text
+    assert "added by <bdi>agent</bdi>" in page
+    listed = client.get("/api/v1/customers", headers=agent.with_key).json()["items"]
+    assert {each["owner"] for each in listed} == {str(agent.user.id)}
+
+
+def test_a_narrow_key_deletes_only_what_its_user_added(
+    client: TestClient, everybody: dict[Role, Somebody], database: Database
+) -> None:
+    manager, agent = everybody[Role.manager], everybody[Role.agent]
+    with database.write() as session:
+        session.exec(select(ApiKey).where(ApiKey.user_id == manager.user.id)).one().scope = ["customers.change"]
+    made = [
+        client.post("/api/v1/customers", json={"email": "a@b.example"}, headers=person.with_key).json()["id"]
+        for person in (manager, agent)
+    ]
+    gone = [client.delete(f"/api/v1/customers/{each}", headers=manager.with_key).status_code for each in made]
+    assert gone == [204, 403]
 
 
 def verb_of(method: str, url: str) -> Verb:
