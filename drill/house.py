@@ -94,6 +94,8 @@ class House:
             result.impossible = str(reason)
         except (Missed, LocalError, OSError, subprocess.SubprocessError) as problem:
             result.complaints.append(f"{type(problem).__name__}: {problem}")
+        if result.complaints and self.sink.problems:
+            result.complaints.append(f"and in the drill itself: {'; '.join(self.sink.problems)}")
         return result
 
     def _scene(self, fault: Fault, seed: str, messages: int, folder: Path, stack: contextlib.ExitStack) -> Scene:
@@ -156,8 +158,6 @@ class House:
         checker.check(scene, result)
         checker.end(scene, result)
         result.complaints += scene.complaints
-        if result.complaints and self.sink.problems:
-            result.complaints.append(f"and in the drill itself: {'; '.join(self.sink.problems)}")
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+GOODBYE_SECONDS = 0.5
 LIMIT = 64 * 1024 * 1024
 _MESSAGE_ID = re.compile(rb"^Message-ID: <([0-9a-f-]{36}\.\d+)@", re.IGNORECASE | re.MULTILINE)
 _PHASE = {"MAIL": "mail", "RCPT": "rcpt", "DATA": "data", "EHLO": "ehlo", "HELO": "ehlo", "RSET": "rset"}
@@ -183,13 +184,13 @@ class Sink:
                     pass
         except (OSError, asyncio.IncompleteReadError, ssl.SSLError):
             pass
-        except asyncio.CancelledError:
-            talk.writer.transport.abort()  # a goodbye in TLS waits half a minute for who says none
-            raise
         finally:
-            with contextlib.suppress(OSError, ssl.SSLError):
+            # a goodbye in TLS, or one in the midst of STARTTLS, may wait for ever for who says none
+            with contextlib.suppress(OSError, ssl.SSLError, TimeoutError):
                 talk.writer.close()
-                await talk.writer.wait_closed()
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    await talk.writer.wait_closed()
+            talk.writer.transport.abort()
 
     async def _command(self, talk: Talk) -> bool:
         """False: the conversation has ended."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
+
+LOOKS = 10
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,11 @@ def sockets() -> list[Socket]:
 
 def owner(port: int) -> int:
     """pid of the process whose end of a connection has this local port; raises LookupError."""
-    for each in sockets():
-        if each.local == port and (pid := _process_with(f"socket:[{each.inode}]")):
-            return pid
+    for _ in range(LOOKS):  # the kernel's list misses some while others come and go
+        for each in sockets():
+            if each.local == port and (pid := _process_with(f"socket:[{each.inode}]")):
+                return pid
+        time.sleep(0.02)
     raise LookupError(f"nobody has a connection from port {port}")
 
 
