@@ -79,7 +79,8 @@ class Subscription:
     async def next(self, seconds: float | None = None) -> set[str]:
         """Waits for a change, at most so many seconds; the set is empty if none came."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
         topics, self._topics = self._topics, set()
         self._event.clear()
         return topics

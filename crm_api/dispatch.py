@@ -79,7 +79,8 @@ async def run(settings: CrmSettings) -> None:
         stopped = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([stopped, *going, *helping], return_when=asyncio.FIRST_COMPLETED)
         for task in done - {stopped}:
-            task.result()  # a part that ended by itself is a defect: say so and let the process be started again
+            log.critical("%s ended by itself, so dispatch ends, to be started again", task.get_name())
+            task.result()
     finally:
         ready.unlink(missing_ok=True)
         for relay in relays:

@@ -108,7 +108,8 @@ class Reporter:
             self._wake.clear()
             await self._wake.wait()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), GATHER_SECONDS)
+                async with asyncio.timeout(GATHER_SECONDS):
+                    await self._hurry.wait()
         batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
         if len(self._waiting) < BATCH:
             self._hurry.clear()

@@ -81,7 +81,8 @@ class Worker:
             log.warning("stopped before all was finished", extra={"left": self.intake.consumer.in_flight})
         await self.intake.consumer.close()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._reporter.heartbeat(self._heartbeat()), FLUSH_SECONDS)
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self._reporter.heartbeat(self._heartbeat())
         if self._beating is not None:
             self._beating.cancel()
             await asyncio.wait({self._beating})
@@ -95,7 +96,8 @@ class Worker:
             self._watch.changed.clear()
             heard = await self._reporter.heartbeat(self._heartbeat())
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._watch.changed.wait(), HEARTBEAT_SECONDS if heard else UNHEARD_SECONDS)
+                async with asyncio.timeout(HEARTBEAT_SECONDS if heard else UNHEARD_SECONDS):
+                    await self._watch.changed.wait()
 
     def _heartbeat(self) -> Heartbeat:
         counts = self.intake.counts

@@ -155,7 +155,8 @@ class Publisher:
         if self._unconfirmed and self.connected and not self.blocked:
             self._all_confirmed.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._all_confirmed.wait(), CONFIRM_SECONDS)
+                async with asyncio.timeout(CONFIRM_SECONDS):
+                    await self._all_confirmed.wait()
         await self._link.close()
 
     async def _use(self, connection: Connection) -> None:

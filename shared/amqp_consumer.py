@@ -124,7 +124,8 @@ class Consumer:
         self._wanted.clear()
         self._unwanted.set()
         with contextlib.suppress(TimeoutError):  # a frozen broker does not answer; what it sends is nacked
-            await asyncio.wait_for(self._all_down.wait(), CLOSE_SECONDS)
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._all_down.wait()
 
     def consume_again(self) -> None:
         self._unwanted.clear()

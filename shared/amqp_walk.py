@@ -90,7 +90,8 @@ async def _walk(connection: Connection, queue: str, take: Callable[[Found], bool
     )
     while left:
         try:
-            tag, found = await asyncio.wait_for(arrived.get(), IDLE_SECONDS)
+            async with asyncio.timeout(IDLE_SECONDS):
+                tag, found = await arrived.get()
         except TimeoutError:  # somebody else has taken some meanwhile
             break
         left -= 1

@@ -32,7 +32,8 @@ def enqueue(amqp_url: str, count: int) -> None:
 async def _publish(amqp_url: str, count: int) -> None:
     publisher = Publisher([amqp_url], "bench producer")
     await publisher.start()
-    await asyncio.wait_for(publisher.wait_connected(), 60)
+    async with asyncio.timeout(60):
+        await publisher.wait_connected()
     seen = int(time.time())
     for some in _chunks(commands(count)):
         await asyncio.gather(

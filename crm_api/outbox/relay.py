@@ -48,14 +48,13 @@ class Relay:
         with self._feed.subscribe() as changes:
             while not self._stopping.is_set():
                 try:
-                    moved = await self._carry()
+                    if await self._carry():
+                        continue
+                    deadline = asyncio.get_running_loop().time() + await self._until_due()
                 except (SQLAlchemyError, AmqpProblem) as problem:
                     log.warning("lane %s pauses: %s", self.lane, problem)
                     await self._sleep(PAUSE_SECONDS)
                     continue
-                if moved:
-                    continue
-                deadline = asyncio.get_running_loop().time() + await self._until_due()
                 while not self._stopping.is_set():
                     left = deadline - asyncio.get_running_loop().time()
                     if left <= 0 or await changes.until(self._wakers, min(left, 0.5)):
@@ -140,6 +139,7 @@ class Relay:
 
     async def _sleep(self, seconds: float) -> None:
         try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
         except TimeoutError:
             return

@@ -76,7 +76,8 @@ class OutcomeListener:
                 if left <= 0 or not _is_of_a_mailing(batch[-1][0]):
                     break
                 with contextlib.suppress(TimeoutError):
-                    batch.append(await asyncio.wait_for(self._waiting.get(), left))
+                    async with asyncio.timeout(left):
+                        batch.append(await self._waiting.get())
             else:
                 batch.append(self._waiting.get_nowait())
         return batch

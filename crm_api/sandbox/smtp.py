@@ -215,7 +215,8 @@ async def serving(store: SandboxStore, port: int) -> AsyncIterator[int]:
     finally:
         server.close()
         with contextlib.suppress(TimeoutError):  # a mail whose final dot has come gets its answer
-            await asyncio.wait_for(handler.idle.wait(), GRACE_SECONDS)
+            async with asyncio.timeout(GRACE_SECONDS):
+                await handler.idle.wait()
         await connections.close()
         await handler.close()
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from sqlalchemy import text
 
 from crm_api import changes
@@ -80,6 +81,25 @@ async def test_a_lost_listener_comes_back_and_says_look_again(database: Database
             while EVERYTHING not in found:
                 found |= await subscription.next(1)
         assert await heard(subscription, database, "again")
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_whoever_is_told_to_stop_at_the_moment_of_a_change_stops(turns: int) -> None:
+    """turns: of the event loop, between the two. Else a task that hears changes would go on, and its process too."""
+    subscription = Subscription()
+
+    async def listen() -> None:
+        while True:
+            await subscription.next(30)
+
+    task = asyncio.create_task(listen())
+    await asyncio.sleep(0.01)
+    subscription.add({"outbox"})
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task], timeout=5)
+    assert task.cancelled()
 
 
 def test_old_rows_are_swept_and_ids_never_come_again(database: Database) -> None:

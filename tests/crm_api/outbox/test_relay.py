@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from crm_api.changes import ChangeFeed
 from crm_api.errors import Conflict
@@ -128,6 +129,33 @@ async def test_what_waits_goes_out_when_the_broker_is_back(crm: Crm, rabbitmq: N
                 return len({command.delivery for command in room.commands}) == 20
 
             await eventually(all_came, "every command is in the queue")
+
+
+async def test_a_database_that_does_not_answer_ends_no_relay(
+    crm: Crm, amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of its questions that happens to."""
+    troubled = set[str]()
+
+    def once(name: str, usual: Callable[..., object]) -> Callable[..., object]:
+        def trouble(*arguments: object) -> object:
+            if name not in troubled:
+                troubled.add(name)
+                raise OperationalError(name, None, Exception("database is locked"))
+            return usual(*arguments)
+
+        return trouble
+
+    for name in ("claim", "next_due"):
+        monkeypatch.setattr(store, name, once(name, getattr(store, name)))
+    async with running(crm, amqp_url):
+
+        async def both() -> bool:
+            return troubled == {"claim", "next_due"}
+
+        await eventually(both, "the relay to have asked both")
+        message = await asyncio.to_thread(crm.send, "ida@example.com")
+        await eventually(all_in(crm, message.id, "queued"), "the letter to leave all the same")
 
 
 async def test_a_letter_is_never_cancelled_and_sent(crm: Crm, amqp_url: str) -> None:
