@@ -32,12 +32,6 @@ def run(options: Options) -> Part:
         found, commits = _contest(kind, rounds, seconds, peers=number == 0)
         part.rows += [_row(name, kind, found) for name in found]
         part.rows += _goals(kind, found, commits)
-        if PLAIN in found:
-            beside = _ratio(found, OURS, PLAIN, FEW, lambda answers: answers.quantile(0.5))
-            part.notes.append(
-                f"With one client the p50 of {OURS}, {kind}, is {beside:.2f} times that of a {PLAIN}: {VALIDATES} "
-                "overtakes FastAPI's router and dependency solver, as the product does; most people's routes do not."
-            )
     for kind in options.databases:
         part.rows.append(_idle(kind, letters=10 if options.quick else 200))
     part.notes += _notes(rounds, seconds)
@@ -137,7 +131,7 @@ def _notes(rounds: int, seconds: float) -> list[str]:
         "the client is a process of its own that costs 30 µs a request.",
         f"{OURS}: the message and its delivery are committed, on SQLite with synchronous FULL, when the answer comes.",
         f"{VALIDATES}: the same web server, middleware, sign-in, draft, checks and answer; no thread, no transaction.",
-        f"{PLAIN}: a plain endpoint that checks the finished letter and answers; nobody signs in.",
+        f"{PLAIN}: the framework alone, without sign-in and middleware; it checks the finished letter and answers.",
         f"{IN_REQUEST}: FastAPI, a connection a mail as its documentation shows, to smtp-sink through a relay that "
         f"delays each reply by {ROUND_TRIP_SECONDS * 1000:.0f} ms.",
         f"{CELERY}: FastAPI, delay() in a thread, to a quorum queue as it comes, without publisher confirms: a message "
