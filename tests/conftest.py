@@ -13,7 +13,10 @@ from typing import NoReturn
 
 import pytest
 from hypothesis import settings
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 
+from crm_api.auth import passwords
 from local import chromium
 from local.errors import Unavailable
 from local.postgresql import Cluster
@@ -41,6 +44,14 @@ def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
             print(f"\n{sentence}", flush=True)
 
     return tell
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """Argon2 is slow on purpose, and a thousand tests sign in; test_sign_in.py sees how slow it really is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_argon2", PasswordHash([Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)]))
+        yield
 
 
 @pytest.fixture(scope="session")

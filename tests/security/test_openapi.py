@@ -19,7 +19,7 @@ from tests.support.stack import KEY, Stack, stack
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = 10  # of each operation and phase; some ten seconds
-SECONDS = 60
+SECONDS = 110
 
 
 # who tries these may revoke the key that he tries with, and the rest would be refused: they have a run of their own
@@ -56,7 +56,9 @@ def test_the_api_does_what_its_document_says(house: Stack, tmp_path: Path, run: 
     file.write_text(httpx2.get(f"{house.url}/openapi.json", headers=headers).text)
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run", str(file)]
     command += ["--url", house.url, "--checks", "all", "--mode", "all", "--max-examples", str(EXAMPLES)]
-    command += ["--phases", "examples,coverage,fuzzing,stateful", "--generation-deterministic", "--continue-on-failure"]
+    # whoever is nobody is refused before anything is read: what fuzzing makes up does not matter
+    phases = "examples,coverage" if run == "not signed in" else "examples,coverage,fuzzing,stateful"
+    command += ["--phases", phases, "--generation-deterministic", "--continue-on-failure"]
     command += ["--no-color", "--warnings", "off", *RUNS[run]]
     if run != "not signed in":
         command += ["--header", f"Authorization: Bearer {KEY}"]

@@ -1,6 +1,8 @@
 """Signing in and out with a browser."""
 
 import re
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -158,6 +160,13 @@ def test_a_hash_with_old_parameters_is_renewed_at_sign_in(visitor: TestClient, u
     assert renewed != weak
     assert renewed.startswith("$argon2id$")
     assert visitor.post("/sign-in", data=RIGHT).status_code == 303
+
+
+def test_each_guess_costs_as_much_as_is_recommended() -> None:
+    """In a process of its own: passwords of the tests are quick. RFC 9106, 4, second recommendation."""
+    words = "from crm_api.auth.passwords import hash_password; print(hash_password('seeds and trees'))"
+    made = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert made.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
 
 
 def test_guessing_is_stopped_even_with_the_right_password(user: User, visitor: TestClient) -> None:
