@@ -22,6 +22,7 @@ log = logging.getLogger("broker")
 
 WAIT_SECONDS = 120  # for a broker that is being started
 PAUSE_SECONDS = 0.2
+NOT_YET = (404, 503)  # its management is being started: it listens before it knows its own paths
 ANSWER_SECONDS = 30
 _opener = build_opener(ProxyHandler({}))  # never by way of a proxy from the environment
 
@@ -96,7 +97,10 @@ def _call(settings: BrokerSettings, method: str, path: str, body: Any = None) ->
     except HTTPError as problem:
         with problem:
             said = problem.read(500).decode(errors="replace")
-        raise BrokerRefused(f"RabbitMQ answered {problem.code}: {said}") from None
+        answered = f"RabbitMQ answered {problem.code}: {said}"
+        if problem.code in NOT_YET and method == "GET":
+            raise OSError(answered) from None
+        raise BrokerRefused(answered) from None
     return json.loads(text) if text else None
 
 
