@@ -64,7 +64,7 @@ def test_a_first_and_a_second_start(launch: Launch, tmp_path: Path) -> None:
     wait_until(lambda: Management(console, user, console_password).answers(), "the same broker again")
 
     second_copy = launch(tmp_path / "data")
-    assert second_copy.process.wait(30) == 1
+    assert second_copy.wait(30) == 1
     assert "already runs with the data directory" in second_copy.said
 
     assert first.end(signal.SIGTERM) == 0
@@ -97,6 +97,7 @@ def test_kill_9_of_make_stops_everything_in_order(launch: Launch, amqp_url: str,
     launcher.wait_until_ready()
     launcher.process.kill()
     wait_until(lambda: not launcher.left(), "everything gone", seconds=60)
+    launcher.wait()
     assert launcher.lines[-1].endswith("stopped")
 
 
@@ -138,6 +139,6 @@ def test_with_a_broker_of_ones_own_and_parts_that_die(launch: Launch, amqp_url: 
 
 def test_a_migration_that_fails_says_so_and_leaves_nothing(launch: Launch, tmp_path: Path) -> None:
     launcher = launch(tmp_path / "data", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none", AMQP_URL="amqp://x/")
-    assert launcher.process.wait(60) == 1
+    assert launcher.wait(60) == 1
     assert "The database could not be migrated" in launcher.said
     assert launcher.left() == {}

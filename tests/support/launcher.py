@@ -63,7 +63,9 @@ class Launcher:
         def printed() -> bool:
             if text in self.said:
                 return True
-            assert self.process.poll() is None, f"ended without saying {text!r}:\n{self.said}"
+            if self.process.poll() is not None:
+                self._reader.join(10)
+                assert text in self.said, f"ended without saying {text!r}:\n{self.said}"
             return False
 
         wait_until(printed, f"{text!r} to be printed; so far:\n{self.said}", seconds=seconds)
@@ -77,12 +79,17 @@ class Launcher:
         assert found, f"no row {name!r} in:\n{self.said}"
         return found[1], found[2] or ""
 
+    def wait(self, seconds: float = 60.0) -> int:
+        """Wait until it has ended and all that it said is read; returns the exit code."""
+        code = self.process.wait(seconds)
+        self._reader.join(10)
+        return code
+
     def end(self, number: int = signal.SIGTERM, seconds: float = 60.0) -> int:
         """Send a signal and wait; returns the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(seconds)
-        self._reader.join(10)
+        code = self.wait(seconds)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return code
