@@ -34,7 +34,8 @@ class Relay:
     def __init__(
         self, lane: Lane, writer: Writer, publisher: Publisher, feed: ChangeFeed, most_in_broker: int | None = None
     ) -> None:
-        self.lane, self._writer, self._publisher, self._feed = lane, writer, publisher, feed
+        self.lane, self._publisher, self._feed = lane, publisher, feed
+        self._do = partial(writer.do, later=lane is Lane.bulk)
         self._most = most_in_broker
         self._batch = BATCH if most_in_broker is None else max(1, min(BATCH, most_in_broker // 4))
         self._letters = Letters()
@@ -70,14 +71,14 @@ class Relay:
         if not self._publisher.connected or self._publisher.blocked:
             return 0
         confirmed = 0
-        claimed = await self._writer.do(self._claim)
+        claimed = await self._do(self._claim)
         while claimed:
             answers = await self._publish(claimed)
             problems = [problem for problem in answers if problem is not None]
             confirmed += len(claimed) - len(problems)
             go_on = not problems and not self._stopping.is_set()
             # what was confirmed is marked and the next batch claimed with one commit
-            claimed = await self._writer.do(partial(self._record, claimed, answers, go_on))
+            claimed = await self._do(partial(self._record, claimed, answers, go_on))
             if problems:
                 await self._pause(len(answers), problems)
         return confirmed
@@ -132,7 +133,7 @@ class Relay:
     async def _until_due(self) -> float:
         if not self._publisher.connected or self._publisher.blocked:
             return 0.2
-        due = await self._writer.do(lambda session: store.next_due(session, self.lane))
+        due = await self._do(lambda session: store.next_due(session, self.lane))
         if due is None:
             return LOOK_AGAIN_SECONDS
         return max(0.005, min(LOOK_AGAIN_SECONDS, (due - now()).total_seconds()))

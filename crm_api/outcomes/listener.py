@@ -1,4 +1,7 @@
-"""Events from the mail room, applied in groups: what has come while one transaction ran goes into the next."""
+"""Events from the mail room, applied in groups: what has come while one transaction ran goes into the next.
+
+Those of mailings go by themselves, and last: a person's letter is behind none of them.
+"""
 
 import asyncio
 import contextlib
@@ -29,18 +32,22 @@ class OutcomeListener:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue()
-        self._task: asyncio.Task[None] | None = None
+        self._of_people: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._of_mailings: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._apply_forever(), name="outcomes")
+        self._tasks = [
+            asyncio.create_task(self._apply_forever(self._of_people), name="outcomes of people's letters"),
+            asyncio.create_task(self._apply_forever(self._of_mailings, GATHER_SECONDS), name="outcomes of mailings"),
+        ]
 
     async def close(self) -> None:
         """Call it when no delivery is under way any more."""
-        if self._task:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+                await task
 
     async def on_delivery(self, delivery: Delivery) -> None:
         try:
@@ -52,7 +59,7 @@ class OutcomeListener:
             delivery.nack(requeue=False)
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        await self._waiting.put((event, done))
+        await (self._of_mailings if _is_of_a_mailing(event) else self._of_people).put((event, done))
         try:
             await done
         except SQLAlchemyError as problem:
@@ -61,32 +68,16 @@ class OutcomeListener:
             return
         delivery.ack()
 
-    async def _apply_forever(self) -> None:
+    async def _apply_forever(self, waiting: asyncio.Queue[_Waiting], gather_seconds: float = 0) -> None:
         while True:
-            await self._apply(await self._next_batch())
+            batch = await _next_batch(waiting, gather_seconds)
+            await self._apply(batch, later=waiting is self._of_mailings)
 
-    async def _next_batch(self) -> list[_Waiting]:
-        """What has come; outcomes of a mailing wait a moment for more of their kind, a person's letter does not."""
-        batch = [await self._waiting.get()]
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + GATHER_SECONDS
-        while _size(batch) < MOST:
-            if self._waiting.empty():
-                left = deadline - clock()
-                if left <= 0 or not _is_of_a_mailing(batch[-1][0]):
-                    break
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(left):
-                        batch.append(await self._waiting.get())
-            else:
-                batch.append(self._waiting.get_nowait())
-        return batch
-
-    async def _apply(self, batch: list[_Waiting]) -> None:
+    async def _apply(self, batch: list[_Waiting], later: bool) -> None:
         events = [event for event, _ in batch]
         while True:
             try:
-                await self._writer.do(lambda session: _write(session, events))
+                await self._writer.do(lambda session: _write(session, events), later=later)
             except OperationalError as problem:  # the database is away or locked: nothing is acked until it is back
                 log.warning("outcomes wait for the database: %s", problem.orig)
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -94,7 +85,7 @@ class OutcomeListener:
             except SQLAlchemyError as problem:
                 if len(batch) > 1:  # one bad event must not hold up the others
                     for one in batch:
-                        await self._apply([one])
+                        await self._apply([one], later)
                     return
                 batch[0][1].set_exception(problem)
                 return
@@ -102,6 +93,16 @@ class OutcomeListener:
                 if not done.done():
                     done.set_result(None)
             return
+
+
+async def _next_batch(waiting: asyncio.Queue[_Waiting], gather_seconds: float) -> list[_Waiting]:
+    """What has come, and what comes within so many seconds after the first."""
+    batch = [await waiting.get()]
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(gather_seconds):
+            while _size(batch) < MOST:
+                batch.append(await waiting.get())
+    return batch
 
 
 def _size(batch: list[_Waiting]) -> int:

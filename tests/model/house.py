@@ -125,7 +125,7 @@ class Writer:
     def __init__(self, process: Process, database: Database) -> None:
         self._process, self._database = process, database
 
-    async def do(self, work: Callable[[Session], Any]) -> Any:
+    async def do(self, work: Callable[[Session], Any], *, later: bool = False) -> Any:
         def transaction() -> Any:
             with self._database.write() as session:
                 return work(session)
