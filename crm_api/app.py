@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Depends, FastAPI
+from starlette.concurrency import run_in_threadpool
 
 from crm_api.account.pages import router as account_pages
 from crm_api.audit.api import router as audit_api
@@ -31,6 +32,7 @@ from crm_api.reconciliation.api import router as reconciliation_api
 from crm_api.reconciliation.pages import router as reconciliation_pages
 from crm_api.sandbox.api import router as sandbox_api
 from crm_api.sandbox.pages import router as sandbox_pages
+from crm_api.sandbox.service import finish_clearing
 from crm_api.sandbox.store import SANDBOX_FILE, SandboxStore
 from crm_api.settings import CrmSettings
 from crm_api.users.api import router as users_api
@@ -62,6 +64,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
     async def life(app: FastAPI) -> AsyncIterator[None]:
         await feed.start()
         app.state.intake.start()
+        await run_in_threadpool(finish_clearing, sandbox, database)
         yield
         await feed.close()
         app.state.intake.close()

@@ -156,12 +156,21 @@ class SandboxStore:
                 ).fetchone()
         return int(count)
 
-    def clear(self) -> int:
-        """Deletes all mails; how many there were. Ids are not used again."""
+    def newest(self) -> int:
+        """The highest id; 0 if there is no mail."""
+        with self._connect() as connection:
+            (newest,) = connection.execute("SELECT coalesce(max(id), 0) FROM mail").fetchone()
+        return int(newest)
+
+    def clear(self, up_to: int, *, received_until: datetime | None = None) -> int:
+        """Deletes the mails up to that id and all counted tries; how many mails. Ids are not used again."""
+        until = received_until.timestamp() if received_until else float("inf")
         with self._connect() as connection, _transaction(connection):
-            count = connection.execute("DELETE FROM mail").rowcount
-            connection.execute("DELETE FROM mail_to")
-            connection.execute("DELETE FROM flaky")
+            gone = "SELECT id FROM mail WHERE id <= ? AND received_at <= ?"
+            connection.execute(f"DELETE FROM mail_to WHERE mail_id IN ({gone})", (up_to, until))  # noqa: S608
+            count = connection.execute(f"DELETE FROM mail WHERE id IN ({gone})", (up_to, until)).rowcount  # noqa: S608
+            if count or received_until is None:
+                connection.execute("DELETE FROM flaky")
         return count
 
     def count_try(self, key: str) -> int:

@@ -55,11 +55,16 @@ def test_large_mails_leave_room_for_fewer_but_the_newest_stays(tmp_path: Path) -
 
 
 def test_clearing_says_how_many_and_ids_go_on(store: SandboxStore) -> None:
+    assert store.newest() == 0
     store.add([_mail(), _mail()])
-    assert store.clear() == 2
-    assert store.clear() == 0
+    newest = store.newest()
+    store.add([_mail()])
+    assert store.clear(newest) == 2
+    assert store.clear(newest) == 0
+    assert [mail.id for mail in store.list("anna@example.com")] == [3]
+    assert store.clear(store.newest()) == 1
     assert store.list("anna@example.com") == []
-    assert store.add([_mail()]) == [3]
+    assert store.add([_mail()]) == [4]
 
 
 def test_tries_are_counted_by_key_and_survive_a_restart(store: SandboxStore) -> None:
