@@ -47,16 +47,16 @@ def bars(title: str, values: Mapping[str, float], ours: str, unit: str, goal: fl
 
 
 def stacked(title: str, rows: Mapping[str, Mapping[str, float]], unit: str) -> str:
-    """One bar a row, made of named parts; the same names in each."""
+    """One bar a row, made of named parts; a row may lack some."""
     most = max(sum(parts.values()) for parts in rows.values()) or 1
     left, height = 120, 34
     scale = (WIDTH - left - 80) / most
     made = [_text(12, 24, title, "title")]
-    names = list(next(iter(rows.values())))
+    names = list(dict.fromkeys(name for parts in rows.values() for name in parts))
     for number, (name, parts) in enumerate(rows.items()):
         y, x = 44 + number * height, float(left)
         made.append(_text(left - 10, y + 17, name, anchor="end"))
-        for shade, value in zip(_SHADES, parts.values(), strict=False):
+        for shade, value in zip(_SHADES, (parts.get(name, 0.0) for name in names), strict=False):
             made.append(f'<rect x="{x:.1f}" y="{y}" width="{value * scale:.1f}" height="24" fill="{shade}"/>')
             x += value * scale
         made.append(_text(x + 8, y + 17, f"{sum(parts.values()):,.0f}", "quiet"))

@@ -133,7 +133,7 @@ def houses(kind: str) -> Iterator[tuple[House, House]]:
 def _two_databases(kind: str, folder: Path, stack: contextlib.ExitStack) -> list[str]:
     if kind == "sqlite":
         return [f"sqlite:///{folder / name / 'posthaste.sqlite'}" for name in ("small", "grown")]
-    url = stack.enter_context(rig.database(kind, folder))
+    url = stack.enter_context(rig.database(kind, folder)).url
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE small")
     return [url.rpartition("/")[0] + "/small", url]

@@ -93,13 +93,17 @@ def _section(part: Part) -> Iterator[str]:
         )
     missed = [row for row in part.rows if row.met is False]
     if missed:
-        yield "\n".join(f"- **Missed: {row.name}**, {row.goal}: {_result(row)}. {row.why}" for row in missed) + "\n"
+        yield "\n".join(map(_missed, missed)) + "\n"
     if reasons := [row for row in part.rows if row.why and row.met is None]:
         yield "What holds each up:\n\n" + "\n".join(f"- {row.name}: {row.why}" for row in reasons) + "\n"
     yield "\n".join(f"- {note}" for note in part.notes) + "\n"
     if part.part == "whole" and (flames := sorted(CHARTS.glob("flame-*.svg"))):
         links = ", ".join(f"[{flame.stem.removeprefix('flame-')}](benchmarks/{flame.name})" for flame in flames)
         yield f"Flame graphs, sampled by py-spy while a mailing goes out: {links}.\n"
+
+
+def _missed(row: Row) -> str:
+    return f"- **Missed: {row.name}**, {row.goal}: {_result(row)}. {row.why[:1].upper()}{row.why[1:]}"
 
 
 def _charts(part: Part) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from local import debian, leash, ports
 from local.postgresql import Cluster
@@ -120,16 +121,23 @@ def broker(folder: Path) -> Iterator[Node]:
         node.kill()
 
 
+class Store(NamedTuple):
+    """An empty database. pid: of its server, if it has one."""
+
+    url: str
+    pid: int | None = None
+
+
 @contextlib.contextmanager
-def database(kind: str, folder: Path) -> Iterator[str]:
-    """kind: "sqlite" or "postgresql"; the URL of an empty database."""
+def database(kind: str, folder: Path) -> Iterator[Store]:
+    """kind: "sqlite" or "postgresql"."""
     if kind == "sqlite":
-        yield f"sqlite:///{folder / 'posthaste.sqlite'}"
+        yield Store(f"sqlite:///{folder / 'posthaste.sqlite'}")
         return
     cluster = Cluster(say=say, durable=True)
     cluster.start()
     try:
-        yield cluster.url
+        yield Store(cluster.url, cluster.pid)
     finally:
         cluster.stop()
 

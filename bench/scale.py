@@ -93,7 +93,7 @@ def _measure(kind: str, mails: int, rounds: int) -> dict[Way, Found]:
         ways = [way for way in WAYS if way.only in ("", kind)]
         found = {way: Found() for way in ways}
         sink = stack.enter_context(rig.sink(folder))
-        url = stack.enter_context(rig.database(kind, folder))
+        url = stack.enter_context(rig.database(kind, folder)).url
         ledger = f"sqlite:///{folder / 'ledger.sqlite'}" if kind == "sqlite" else _new_database(url, "ledger")
         house = House(folder / "home", url, ledger, sink)
         # one broker at a time: an idle cluster is not idle

@@ -105,7 +105,7 @@ def house(kind: str, **settings: object) -> Iterator[House]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="posthaste-bench-")))
         folder.chmod(0o755)  # the sink runs as nobody
         node = stack.enter_context(rig.broker(folder))
-        url = stack.enter_context(rig.database(kind, folder))
+        url, database = stack.enter_context(rig.database(kind, folder))
         sink = stack.enter_context(rig.sink(folder))
         product = stack.enter_context(rig.product(folder / "data", url, node.amqp_url, sink.url, **settings))
         product.start("dispatch", "mailroom", "web")
@@ -118,6 +118,8 @@ def house(kind: str, **settings: object) -> Iterator[House]:
             "sink": [sink.process.pid],
             "web": [product.parts["web"].pid],
         }
+        if database is not None:
+            pids["database"] = [database]
         yield House(product, url, sink, _alone(pids))
 
 
@@ -191,10 +193,11 @@ def _floor(kind: str, median: Run) -> str:
     cores = os.cpu_count() or 1
     busy = sum(median.cpu.values()) / median.seconds
     ours = median.micros("dispatch") + median.micros("workers")
-    rest = median.micros("broker") + median.micros("sink")
+    others = [name for name in ("database", "broker", "sink") if name in median.cpu]
+    rest = sum(map(median.micros, others))
     return (
         f"{kind}: {busy:.2f} of {cores} cores were busy. Of a mail's CPU {ours:.0f} µs are our Python and {rest:.0f} "
-        "µs the broker and the sink, which take what they take: without any Python the same cores would end at "
+        f"µs {', '.join(others)}, which take what they take: without any Python the same cores would end at "
         f"{cores / rest * 1e6:,.0f} mails/s."
     )
 

@@ -32,7 +32,7 @@ def servers(kind: str, folder: Path, peers: bool) -> Iterator[tuple[list[Server]
     """All of them up at once; those that are not asked have nothing to do. kind: of database, for our own two."""
     with contextlib.ExitStack() as stack:
         node = stack.enter_context(rig.broker(folder))
-        url = stack.enter_context(rig.database(kind, folder))
+        url = stack.enter_context(rig.database(kind, folder)).url
         product = stack.enter_context(
             rig.product(folder / "data", url, node.amqp_url, "smtp://127.0.0.1:1?tls=none", sends_per_minute=0)
         )
