@@ -98,9 +98,11 @@ def postgresql(say: Callable[[str], None]) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def database_template(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Template:
+def database_template(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Template]:
     """Migrated once for each kind of database, when first asked for."""
-    return Template(tmp_path_factory.mktemp("databases"), lambda: request.getfixturevalue("postgresql"))
+    template = Template(tmp_path_factory.mktemp("databases"), lambda: request.getfixturevalue("postgresql"))
+    yield template
+    template.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -22,7 +22,6 @@ from crm_api.auth.models import User
 from crm_api.openid import provider, wire
 from crm_api.openid.tokens import LEEWAY_SECONDS
 from crm_api.settings import CrmSettings
-from tests.support.databases import Template
 from tests.support.openid import CLIENT_ID, CLIENT_SECRET, Liar
 from tests.support.people import EMAIL, PASSWORD
 
@@ -33,12 +32,6 @@ START, BACK = "/sign-in/openid", "/sign-in/openid/back"
 def liar() -> Iterator[Liar]:
     with Liar() as liar:
         yield liar
-
-
-@pytest.fixture
-def database_url(database_template: Template, tmp_path: Path) -> str:
-    """One kind will do: all of this is refused before a database is asked. test_openid.py has both."""
-    return database_template.copy_sqlite(tmp_path / "posthaste.sqlite")
 
 
 @pytest.fixture

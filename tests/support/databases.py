@@ -41,6 +41,7 @@ class Template:
         self._cluster = cluster
         self._sqlite: Path | None = None
         self._postgresql: str | None = None
+        self._administrator: psycopg.Connection | None = None
 
     def copy_sqlite(self, path: Path) -> str:
         """Copy the template to ``path``; returns its URL."""
@@ -67,6 +68,11 @@ class Template:
         # FORCE closes connections that the test, or a process of it, still holds.
         self._execute("DROP DATABASE {} WITH (FORCE)", url.rpartition("/")[2])
 
+    def close(self) -> None:
+        if self._administrator is not None:
+            self._administrator.close()
+
     def _execute(self, statement: str, database: str) -> None:
-        with psycopg.connect(self._cluster().url, autocommit=True) as connection:
-            connection.execute(sql.SQL(statement).format(sql.Identifier(database)))
+        if self._administrator is None:
+            self._administrator = psycopg.connect(self._cluster().url, autocommit=True)
+        self._administrator.execute(sql.SQL(statement).format(sql.Identifier(database)))
