@@ -144,7 +144,7 @@ class House:
         scene.load.start()
         try:
             moment = scene.rng.uniform(0.1, 0.5) * len(scene.load.asked)
-            until(lambda: len(scene.load.answered) >= moment, "the load to be under way")
+            until(lambda: len(scene.load.answered) >= moment, "the load to be under way", 120)
             fault.strike(scene)
         finally:
             scene.undo.close()

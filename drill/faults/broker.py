@@ -48,6 +48,8 @@ def _alarm(scene: Scene, on: tuple[str, ...], off: tuple[str, ...]) -> None:
     """The load goes on; what is in the broker is still delivered, what is not waits in the database."""
     scene.broker.node.control(*on)
     scene.undo.callback(scene.broker.node.control, *off)
+    for number in range(25):  # rabbitmqctl may take as long as the load
+        scene.load.send(f"alarm-{number}@a.example")
     scene.until(lambda: len(_pending(scene)) > 20, "letters to wait for the broker")
     time.sleep(scene.rng.uniform(0, 5))
 

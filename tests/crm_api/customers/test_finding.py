@@ -83,7 +83,8 @@ def test_every_page_of_every_order(
         for case in CASES:
             expected = _by_hand(session, **case)
             for sort, (key, descending) in ORDERS.items():
-                found = _all_pages(session, **case, sort=sort, limit=dice.choice((7, 50, 199)))
+                limit = 7 if len(expected) < 200 else dice.choice((50, 199))
+                found = _all_pages(session, **case, sort=sort, limit=limit)
                 assert found == [it.id for it in sorted(expected, key=key, reverse=descending)], (case, sort)
             counted = count_matching(session, **case)
             assert counted == min(len(expected), finding.MOST_COUNTED + 1), case
