@@ -21,7 +21,7 @@ run: ## everything on this machine: installs what is missing, says where to go; 
 
 test: ## all tests, with real parts (finds or installs RabbitMQ, PostgreSQL, Chromium)
 	@tools/bootstrap dev
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile  # each has a broker and databases of its own, and they often wait
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder  # they often wait; each has a broker and databases
 
 check: ## lint, formatting, types, import contracts, known vulnerabilities
 	@tools/bootstrap dev

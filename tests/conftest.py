@@ -28,6 +28,18 @@ from tests.support.vhosts import Vhosts
 settings.register_profile("long")  # see tests/model/effort.py
 
 
+# their files take longest, mostly waiting: begun last, they would be waited for by idle cores
+BEGUN_FIRST = ("drill", "local", "end_to_end", "security", "browser")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def turn(item: pytest.Item) -> int:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        return BEGUN_FIRST.index(folder) if folder in BEGUN_FIRST else len(BEGUN_FIRST)
+
+    items.sort(key=turn)
+
+
 def _cannot_be_had(reason: Unavailable) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(str(reason), pytrace=False)
