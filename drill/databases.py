@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -34,6 +35,9 @@ class Stores(Protocol):
 
     def ledger_locked(self, *, in_turn: bool = True) -> contextlib.AbstractContextManager[object]: ...
 
+    def ledger_is_free(self) -> bool:
+        """Whether nobody has all of it for himself at this moment."""
+
 
 class Databases(Protocol):
     def start(self) -> None: ...
@@ -60,6 +64,16 @@ class SqliteStores:
 
     def ledger_locked(self, *, in_turn: bool = True) -> contextlib.AbstractContextManager[object]:
         return _sqlite_locked(self.ledger_file, in_turn)
+
+    def ledger_is_free(self) -> bool:
+        with self.ledger_file.with_name(f"{self.ledger_file.name}.turn").open("w") as turn:
+            try:
+                fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with contextlib.closing(sqlite3.connect(self.ledger_file, timeout=0, isolation_level=None)) as asks:
+                    asks.execute("BEGIN IMMEDIATE")
+            except (BlockingIOError, sqlite3.OperationalError):
+                return False
+        return True
 
 
 def _sqlite_rows(file: Path, query: str) -> Rows:
@@ -117,6 +131,9 @@ class PostgresqlStores:
 
     def ledger_locked(self, *, in_turn: bool = True) -> contextlib.AbstractContextManager[object]:
         return _postgresql_locked(self.ledger_url, "attempt")
+
+    def ledger_is_free(self) -> bool:
+        return True
 
 
 def _postgresql_rows(url: str, query: str) -> Rows:

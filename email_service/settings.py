@@ -98,6 +98,9 @@ class MailRoomSettings(PosthasteSettings):
     probe_seconds: float = Field(
         60, gt=0, description="first pause of a route that refused us, seconds; doubles up to ten times that"
     )
+    frozen_seconds: float = Field(
+        60, ge=2, description="seconds without a sign of life after which a worker is killed and replaced"
+    )
     drain_seconds: float = Field(30, gt=0, description="how long a stopping worker finishes conversations, seconds")
     retry_scale: float = Field(1.0, gt=0, le=1, description="shortens all waits before a retry; for trials only")
 

@@ -1,9 +1,11 @@
-"""Starts the workers of a mail room, starts them again when they die, and stops them.
+"""Starts the workers of a mail room, starts them again when they die or stand still, and stops them.
 
 Two things make a kill -9 of anything harmless. A worker's end closes nothing in the ledger, so the supervisor
 does: it marks the dead one's leases as expired, and redelivered commands need not wait for them. And one lock a
 room and data directory is held by the supervisor and, inherited, by each of its workers: a new supervisor gets
 it only when all of them are gone, so it can never take a living worker's deliveries for a dead one's.
+
+A worker that stands still may hold the ledger's file, and then all others wait for it: it is killed.
 """
 
 import asyncio
@@ -84,7 +86,7 @@ class Supervisor:
             owner = self._settings.owner(f"{place.number}:{uuid4().hex}")
             began = time.monotonic()
             process = place.process = await self._start(place.number, owner)
-            code = await self._until_end(process)
+            code = await self._until_end(place.number, process)
             await self._ledger.expire(owner)
             self._marker(place.number).unlink(missing_ok=True)
             if self._stop.is_set():
@@ -105,21 +107,37 @@ class Supervisor:
             pass_fds=(self._lock,),
         )
 
-    async def _until_end(self, process: asyncio.subprocess.Process) -> int:
+    async def _until_end(self, number: int, process: asyncio.subprocess.Process) -> int:
         ended = asyncio.create_task(process.wait())
         stopped = asyncio.create_task(self._stop.wait())
+        frozen = asyncio.create_task(self._until_frozen(number))
         try:
-            await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if not ended.done():
+            await asyncio.wait({ended, stopped, frozen}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done() and not frozen.done():
                 process.send_signal(signal.SIGTERM)
                 patience = self._settings.drain_seconds + STOP_MARGIN_SECONDS
                 await asyncio.wait({ended}, timeout=patience)
-                if not ended.done():
-                    log.error("a worker does not end, killed", extra={"pid": process.pid})
-                    process.kill()
+            if not ended.done():
+                why = "stands still" if frozen.done() else "does not end"
+                log.error("a worker %s, killed", why, extra={"worker": number, "pid": process.pid})
+                process.kill()
             return await ended
         finally:
             stopped.cancel()
+            frozen.cancel()
+
+    async def _until_frozen(self, number: int) -> None:
+        """Returns when the worker has touched its marker for so many of our own seconds not once: if the whole machine
+        stood still, so did we."""
+        last, silent = 0, 0
+        while silent < self._settings.frozen_seconds:
+            await asyncio.sleep(1)
+            try:
+                sign = self._marker(number).stat().st_mtime_ns
+            except OSError:  # not up yet, or about to end
+                sign = 0
+            silent = silent + 1 if sign and sign == last else 0
+            last = sign
 
     # ---- the room ------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
 from email_service.compose import Composer
@@ -27,6 +28,7 @@ log = logging.getLogger("mailroom")
 
 HEARTBEAT_SECONDS = 5
 UNHEARD_SECONDS = 0.5  # until somebody hears the first one
+SIGN_OF_LIFE_SECONDS = 0.5
 FLUSH_SECONDS = 5  # for the last events after the last conversation
 
 
@@ -136,12 +138,22 @@ async def run(settings: MailRoomSettings, number: int, owner: str | None, watch_
     if ready.done():
         marker = mark_ready(settings, f"mailroom-{number}")
         log.info("worker is up", extra={"worker": number, "pid": os.getpid()})
+        living = asyncio.create_task(_give_signs_of_life(marker))
         await stopped
+        living.cancel()
         marker.unlink(missing_ok=True)
     ready.cancel()
     log.info("worker stops", extra={"worker": number, "in_flight": worker.intake.consumer.in_flight})
     await worker.stop()
     log.info("worker ended", extra={"worker": number})
+
+
+async def _give_signs_of_life(marker: Path) -> None:
+    """The supervisor looks at the marker's time; see there."""
+    while True:
+        with contextlib.suppress(OSError):
+            os.utime(marker)
+        await asyncio.sleep(SIGN_OF_LIFE_SECONDS)
 
 
 def _end_with_parent(stop: asyncio.Event) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 from drill.fault import fault
 from drill.house import CONVERSATIONS
-from drill.scene import Scene
+from drill.scene import Scene, until
 from drill.sink import Talk
 from drill.sockets import owner
 
@@ -73,12 +74,16 @@ def _was_unknown(scene: Scene, talk: Talk | None) -> None:
     scene.until(lambda: "unknown" in scene.attempts(key), f"{key} to be unknown", 40)
 
 
+PAST_THE_LEASE: dict[str, object] = {"frozen_seconds": 600}  # the supervisor would kill it before
+
+
 @fault(
     "worker-frozen-at-data",
     "SIGSTOP of a worker past its lease, at DATA",
     unknowns=CONVERSATIONS,
     seconds=10,
     patience=90,
+    settings=PAST_THE_LEASE,
 )
 def frozen_at_data(scene: Scene) -> None:
     _freeze(scene, "data")
@@ -90,9 +95,31 @@ def frozen_at_data(scene: Scene) -> None:
     unknowns=CONVERSATIONS,
     seconds=10,
     patience=90,
+    settings=PAST_THE_LEASE,
 )
 def frozen_at_dot(scene: Scene) -> None:
     _freeze(scene, "dot")
+
+
+@fault(
+    "worker-frozen",
+    "SIGSTOP of a worker for good: the supervisor kills it",
+    unknowns=CONVERSATIONS,
+    seconds=10,
+    settings={"frozen_seconds": 8},
+)
+def frozen_for_good(scene: Scene) -> None:
+    """Also one that has the ledger's file for itself, so that all others wait."""
+    worker = scene.rng.choice(scene.product.workers())
+    for _ in range(200):
+        _stop(worker)
+        if not scene.stores.ledger_is_free():
+            break
+        os.kill(worker, signal.SIGCONT)
+        time.sleep(scene.rng.uniform(0, 0.02))
+    else:
+        _stop(worker)
+    scene.until(lambda: worker not in scene.product.workers(), "the frozen worker to be killed", 60)
 
 
 def _freeze(scene: Scene, phase: str) -> None:
@@ -101,7 +128,8 @@ def _freeze(scene: Scene, phase: str) -> None:
 
     def freeze(talk: Talk) -> None:
         frozen.append(owner(talk.port))
-        os.kill(frozen[0], signal.SIGSTOP)
+        # not while it has SQLite's one lock: nobody could take over before the supervisor kills it
+        scene.until(lambda: _stopped_beside_the_ledger(scene, frozen[0]), "a moment beside the ledger")
 
     scene.when(phase, freeze)
     try:
@@ -109,3 +137,19 @@ def _freeze(scene: Scene, phase: str) -> None:
         time.sleep(scene.rng.uniform(0, 4))
     finally:
         os.kill(frozen[0], signal.SIGCONT)
+
+
+def _stopped_beside_the_ledger(scene: Scene, pid: int) -> bool:
+    _stop(pid)
+    for _ in range(20):  # another may have it just now
+        if scene.stores.ledger_is_free():
+            return True
+        time.sleep(0.02)
+    os.kill(pid, signal.SIGCONT)
+    return False
+
+
+def _stop(pid: int) -> None:
+    """SIGSTOP, and it stands still when this returns."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "it to stand still")

@@ -166,6 +166,22 @@ async def test_a_worker_killed_between_data_and_reply_leaves_unknown_and_sends_n
     assert (await beat_of(beats, 1, besides=worker.pid)).pid != worker.pid
 
 
+async def test_a_worker_that_stands_still_is_killed_and_replaced(
+    rig: Rig, server: SmtpServer, mail_room, tmp_path: Path, beats: dict[int, Heartbeat]
+) -> None:
+    process = mail_room(frozen_seconds=2)
+    await up(tmp_path)
+    frozen = (await beat_of(beats, 1)).pid
+    os.kill(frozen, signal.SIGSTOP)
+    await until_dead(frozen)
+    await beat_of(beats, 1, besides=frozen)
+    cmd = command()
+    await rig.send(cmd)
+    await rig.until(cmd, "accepted")
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
+    assert await ended(process) == 0
+
+
 async def test_a_worker_killed_before_data_costs_nothing(
     rig: Rig, server: SmtpServer, mail_room, tmp_path: Path, beats: dict[int, Heartbeat]
 ) -> None:
