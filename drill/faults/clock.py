@@ -39,8 +39,9 @@ def _prepare(scene: Scene) -> None:
     scene.product.under = ("env", *(f"{name}={value}" for name, value in told.items()))
 
 
-@fault("clock", "the clock one hour forth, back, and an hour back", prepare=_prepare, seconds=14)
+@fault("clock", "the clock one hour forth, back, and an hour back", prepare=_prepare, seconds=14, patience=240)
 def clock(scene: Scene) -> None:
+    """Patience: under libfaketime a process waits for seconds where it would for milliseconds, more so when busy."""
     file = scene.folder / "clock"
     for offset in ("+3600", "+0", "-3600", "+0"):
         file.write_text(offset)
