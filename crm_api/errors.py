@@ -8,7 +8,7 @@ Problem                       answered as RFC 9457 problem document under /api, 
 ├── NotSignedIn        401
 ├── Forbidden          403
 ├── TooMany            429    says when to try again
-├── Unavailable        503    the database does not answer
+├── Unavailable        503    the database does not answer, the disk takes no more
 └── Internal           500    a defect of ours; its traceback is in the log
 """
 
@@ -109,7 +109,7 @@ class TooMany(Problem):
 
 class Unavailable(Problem):
     status, kind = 503, "unavailable"
-    meaning = "The database does not answer. Nothing was done; send the same again in a moment."
+    meaning = "The database or the disk does not answer, or is full. Nothing was done; send the same again in a moment."
 
 
 class Internal(Problem):

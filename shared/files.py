@@ -21,6 +21,10 @@ class FileDamaged(FileStoreError):
     """The stored bytes no longer have the hash they are stored under."""
 
 
+class FileNotKept(FileStoreError):
+    """The disk is full, or does not write; nothing is left behind."""
+
+
 def hash_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
@@ -33,22 +37,15 @@ class FileStore:
         return self.directory / sha256[:2] / sha256[2:]
 
     def put(self, content: bytes) -> str:
-        """Stores the bytes durably before it returns their hash; the same bytes twice cost one file."""
+        """Stores the bytes durably, the same bytes twice as one file; returns their hash. Raises FileNotKept."""
         sha256 = hash_of(content)
         path = self.path(sha256)
-        if path.exists():
-            return sha256
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        if not path.exists():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write(path, content)
+            except OSError as problem:
+                raise FileNotKept(str(problem.strerror)) from problem
         return sha256
 
     def get(self, sha256: str) -> bytes:
@@ -60,3 +57,22 @@ class FileStore:
         if hash_of(content) != sha256:
             raise FileDamaged(f"file {sha256} is damaged")
         return content
+
+
+def _write(path: Path, content: bytes) -> None:
+    """All of it under that name, on the disk; or no file at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

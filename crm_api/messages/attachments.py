@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import logging
 import mimetypes
 from uuid import UUID
 
@@ -10,13 +11,15 @@ from sqlmodel import Session
 
 from crm_api.audit.record import record
 from crm_api.auth.principal import Principal
-from crm_api.errors import FieldProblem, Invalid, TooLarge
+from crm_api.errors import FieldProblem, Invalid, TooLarge, Unavailable
 from crm_api.messages.file_types import named_again, type_of
 from crm_api.messages.models import MessageAttachment, StoredFile
 from crm_api.messages.schemas import AttachmentDraft
 from crm_api.settings import CrmSettings
 from shared.addresses import BadHeader, check_header
-from shared.files import FileStore, hash_of
+from shared.files import FileNotKept, FileStore, hash_of
+
+log = logging.getLogger("web")
 
 # the last ones turn the direction of writing: exe.fdp reads as pdf.exe
 _NOT_IN_A_NAME = set('/\\:*?"<>|') | {
@@ -61,7 +64,14 @@ def _keep(
     if sha256 and sha256 != hash_of(content):
         raise Invalid.field(field, f"{filename} does not match its hash: it was changed or cut on its way.")
     kind = content_type or mimetypes.guess_type(filename)[0] or "application/octet-stream"
-    return StoredFile(sha256=files.put(content), size=len(content), content_type=type_of(content, _clean_type(kind)))
+    try:
+        kept = files.put(content)
+    except FileNotKept as problem:
+        log.error("an attachment cannot be kept: %s", problem)
+        raise Unavailable(
+            "The disk does not take the attachment. Nothing was done; try again in a moment."
+        ) from problem
+    return StoredFile(sha256=kept, size=len(content), content_type=type_of(content, _clean_type(kind)))
 
 
 def attach(

@@ -1,5 +1,8 @@
 """/api/v1/messages, deliveries and files over HTTP, as a program meets them."""
 
+import base64
+import errno
+import os
 import threading
 from typing import Any
 from uuid import UUID, uuid4
@@ -187,3 +190,20 @@ def test_taking_a_message_in_costs_a_fixed_number_of_statements(crm: Crm, size: 
         crm.send(*(f"r{n}@example.com" for n in range(size)))
     writes = [one for one in statements if not one.startswith(("SELECT", "BEGIN"))]
     assert len(writes) <= 4, writes  # message, deliveries, what changed
+
+
+def test_a_full_disk_is_said_and_holds_up_no_letter_without_a_file(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with_file = DRAFT | {"attachments": [{"filename": "a.txt", "content": base64.b64encode(b"plan").decode()}]}
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        answer = api.post("/api/v1/messages", json=with_file)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/problem+json")
+        assert answer.headers["Retry-After"]
+        assert api.post("/api/v1/messages", json=DRAFT).status_code == 202
+    assert len(api.get("/api/v1/messages").json()["items"]) == 1
+    assert api.post("/api/v1/messages", json=with_file).status_code == 202
