@@ -18,6 +18,7 @@ from shared.contracts import SendCommand
 from shared.fields import FieldError, Template
 from shared.files import FileDamaged, FileMissing, FileStore
 
+KEPT_MESSAGES = 256  # more than are ever under way at once; of a person's letter nothing is asked for again
 KEPT_BYTES = 64 * 1024 * 1024
 _Key = tuple[object, ...]
 
@@ -94,7 +95,7 @@ class _Prepared:
 
 
 class Composer:
-    """Writes letters; keeps the prepared parts of the messages it saw last, up to 64 MB."""
+    """Writes letters; keeps the prepared parts of the messages it saw last, up to 256 and 64 MB."""
 
     def __init__(self, files: FileStore, kept_bytes: int = KEPT_BYTES) -> None:
         self._files, self._kept_bytes, self._size = files, kept_bytes, 0
@@ -140,7 +141,7 @@ class Composer:
         if key not in self._kept:
             self._kept[key] = prepared
             self._size += prepared.size
-        while self._size > self._kept_bytes and len(self._kept) > 1:
+        while len(self._kept) > KEPT_MESSAGES or (self._size > self._kept_bytes and len(self._kept) > 1):
             _, oldest = self._kept.popitem(last=False)
             self._size -= oldest.size
         return prepared

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as some
 
-from email_service.compose import CannotCompose, Composer, Letter
+from email_service.compose import KEPT_MESSAGES, CannotCompose, Composer, Letter
 from shared.contracts import Attachment, Mailbox
 from shared.files import FileStore
 from tests.support.mailroom import command
@@ -89,6 +89,13 @@ async def test_two_recipients_of_one_message_share_what_is_the_same(composer: Co
     assert text_of(on_the_wire(first)) == "Hi A\r\n"
     assert text_of(on_the_wire(second)) == "Hi B\r\n"
     assert second.recipient == "b@example.com"
+
+
+async def test_letters_of_very_many_messages_do_not_pile_up(composer: Composer) -> None:
+    for number in range(KEPT_MESSAGES + 50):
+        await composer.compose(command(text=f"Letter {number}"))
+    assert len(composer._kept) == KEPT_MESSAGES
+    assert composer._size == sum(prepared.size for prepared in composer._kept.values())
 
 
 async def test_attachments_arrive_as_they_were(composer: Composer, files: FileStore) -> None:
