@@ -66,7 +66,7 @@ class SqliteStores:
         return _sqlite_locked(self.ledger_file, in_turn)
 
     def ledger_is_free(self) -> bool:
-        with self.ledger_file.with_name(f"{self.ledger_file.name}.turn").open("w") as turn:
+        with Turns(self.ledger_file).path.open("w") as turn:
             try:
                 fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 with contextlib.closing(sqlite3.connect(self.ledger_file, timeout=0, isolation_level=None)) as asks:

@@ -16,13 +16,13 @@ class Turns:
     """One process's place in the queue, for one thread at a time."""
 
     def __init__(self, database: Path) -> None:
-        self._path = database.with_name(f"{database.name}.turn")
+        self.path = database.with_name(f"{database.name}.turn")
         self._file: IO[str] | None = None
 
     @contextlib.contextmanager
     def take(self) -> Iterator[None]:
         if self._file is None:
-            self._file = self._path.open("w")
+            self._file = self.path.open("w")
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
             yield
