@@ -38,8 +38,8 @@ class OutcomeListener:
 
     def start(self) -> None:
         self._tasks = [
-            asyncio.create_task(self._apply_forever(self._of_people), name="outcomes of people's letters"),
-            asyncio.create_task(self._apply_forever(self._of_mailings, GATHER_SECONDS), name="outcomes of mailings"),
+            asyncio.create_task(self._apply_forever(self._of_people, later=False), name="outcomes of people's letters"),
+            asyncio.create_task(self._apply_forever(self._of_mailings, later=True), name="outcomes of mailings"),
         ]
 
     async def close(self) -> None:
@@ -68,10 +68,9 @@ class OutcomeListener:
             return
         delivery.ack()
 
-    async def _apply_forever(self, waiting: asyncio.Queue[_Waiting], gather_seconds: float = 0) -> None:
+    async def _apply_forever(self, waiting: asyncio.Queue[_Waiting], *, later: bool) -> None:
         while True:
-            batch = await _next_batch(waiting, gather_seconds)
-            await self._apply(batch, later=waiting is self._of_mailings)
+            await self._apply(await _next_batch(waiting, later), later)
 
     async def _apply(self, batch: list[_Waiting], later: bool) -> None:
         events = [event for event, _ in batch]
@@ -95,11 +94,11 @@ class OutcomeListener:
             return
 
 
-async def _next_batch(waiting: asyncio.Queue[_Waiting], gather_seconds: float) -> list[_Waiting]:
-    """What has come, and what comes within so many seconds after the first."""
+async def _next_batch(waiting: asyncio.Queue[_Waiting], later: bool) -> list[_Waiting]:
+    """What has come, and of mailings what comes within a moment after the first."""
     batch = [await waiting.get()]
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(gather_seconds):
+        async with asyncio.timeout(GATHER_SECONDS if later else 0):
             while _size(batch) < MOST:
                 batch.append(await waiting.get())
     return batch

@@ -71,17 +71,16 @@ async def test_a_thousand_of_a_mailing_that_come_together_are_one_transaction(
     assert all(event.acked for event in events)
 
 
-async def test_a_persons_letter_waits_for_no_mailing(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_persons_letter_waits_for_no_mailing(
+    crm: Crm, writes: tuple[OutcomeListener, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("crm_api.outcomes.listener.GATHER_SECONDS", 3600)
-    writer = Writer(crm.database)
-    listener = OutcomeListener(writer)
-    listener.start()
+    listener, done = writes
     (of_a_mailing,) = await asyncio.to_thread(outcomes, crm, 1, "bulk")
     (urgent,) = await asyncio.to_thread(outcomes, crm, 1, "urgent")
     gathering = asyncio.create_task(listener.on_delivery(Event(of_a_mailing)))  # type: ignore[arg-type]
     async with asyncio.timeout(30):
         await listener.on_delivery(Event(urgent))  # type: ignore[arg-type]
     assert not gathering.done()
+    assert len(done) == 1
     gathering.cancel()
-    await listener.close()
-    writer.close()
