@@ -11,12 +11,11 @@ from datetime import datetime
 from queue import SimpleQueue
 from threading import Thread
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlmodel import Session
 
 from crm_api.auth.principal import Principal
 from crm_api.db import Database
-from crm_api.errors import Problem
 from crm_api.hot import Hot
 from crm_api.messages.idempotency import Answer, Key, answered, keep, same
 from crm_api.messages.planning import Plan, hold_back, plan, store
@@ -111,7 +110,9 @@ class Intake:
             for request in together:
                 try:
                     plans[request] = self._plan(session, request)
-                except Problem as problem:
+                except SQLAlchemyError:
+                    raise  # what the others are told by this session is worth nothing, either
+                except Exception as problem:
                     answers[request] = problem
         with self._database.hot() as hot:
             before = answered(hot, [request.key for request in together if request.key])
