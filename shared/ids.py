@@ -3,8 +3,10 @@
 import os
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _lock = threading.Lock()
 _last = 0
 
@@ -21,3 +23,14 @@ def new_id() -> UUID:
         moment = _last
     random = int.from_bytes(os.urandom(8)) >> 2
     return UUID(int=moment >> 12 << 80 | 0x7 << 76 | (moment & 0xFFF) << 64 | 0b10 << 62 | random)
+
+
+def made_at(made: UUID) -> datetime:
+    """When, to the microsecond, never after it."""
+    milliseconds, fraction = made.int >> 80, made.int >> 64 & 0xFFF
+    return _EPOCH + timedelta(milliseconds=milliseconds, microseconds=fraction * 1000 >> 12)
+
+
+def earliest_id(at: datetime) -> UUID:
+    """Sorts before every id that is made from then on."""
+    return UUID(int=(at - _EPOCH) // timedelta(milliseconds=1) << 80)

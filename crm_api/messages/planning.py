@@ -28,7 +28,7 @@ from crm_api.messages.states import State
 from crm_api.settings import CrmSettings
 from shared.clock import now
 from shared.files import FileStore
-from shared.ids import new_id
+from shared.ids import made_at, new_id
 
 MOST_DELIVERIES = 1000  # in one answer
 
@@ -87,10 +87,10 @@ def plan(
     clicked_at: datetime,
 ) -> Plan:
     """Raises Invalid or TooLarge. Of bare addresses and without attachments, it does not even read."""
-    at = now()
+    message_id = new_id()
+    at = min(now(), made_at(message_id))  # never later than its id says, if the clock is set meanwhile: outbox/clock.py
     prepared = prepare(session, settings, draft, at)
     letter = prepared.letter
-    message_id = new_id()
     attached, new_files = attach(session, files, settings, message_id, draft.attachments)
     undo_until = at + timedelta(seconds=draft.undo_seconds) if draft.undo_seconds else None
     due_at = max(filter(None, (at, undo_until, draft.send_at)))

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import logging
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,6 +16,7 @@ from crm_api.changes import announce
 from crm_api.messages.models import Delivery, Message
 from crm_api.writer import Writer
 from shared.clock import now
+from shared.ids import earliest_id
 
 log = logging.getLogger("clock")
 
@@ -28,13 +28,14 @@ MOST = 500  # letters at a time
 def bring_forward(session: Session, at: datetime) -> int:
     """What is not planned for a time of its own leaves as soon as its sender wanted; returns how many were moved.
 
-    Ids begin with the time they were made: of all letters only those from the future are looked at, usually none.
+    No letter was made later than its id says (messages/planning.py): of all letters only those with an id from the
+    future are looked at, usually none.
     """
     rows = session.execute(
         select(col(Delivery.id), col(Delivery.created_at), col(Delivery.due_at))
         .join(Message, col(Message.id) == col(Delivery.message_id))
         .where(
-            col(Delivery.id) > _earliest_id(at + MARGIN),
+            col(Delivery.id) > earliest_id(at + MARGIN),
             text("delivery.state = 'pending'"),
             col(Delivery.claimed_until).is_(None),
             col(Delivery.due_at) > at + MARGIN,
@@ -62,8 +63,3 @@ async def keep_right(writer: Writer) -> None:
             if moved := await writer.do(lambda session: bring_forward(session, now())):
                 log.warning("%d letters were written by a clock that is ahead of ours", moved)
         await asyncio.sleep(EVERY_SECONDS)
-
-
-def _earliest_id(at: datetime) -> UUID:
-    """Sorts before every id that is made from then on; see shared.ids."""
-    return UUID(int=int(at.timestamp() * 1000) << 80)

@@ -39,6 +39,24 @@ def test_it_leaves_at_once(crm: Crm) -> None:
     assert _claimed(crm, now()) == ["ida@example.com", "jo@example.com"]
 
 
+def test_one_that_was_being_planned_when_the_clock_was_set_back_leaves_at_once(
+    crm: Crm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "now", lambda: now() + AHEAD)  # read before, its id made after
+    crm.send("ida@example.com")
+    assert _claimed(crm, now()) == ["ida@example.com"]
+
+
+def test_one_that_was_being_planned_when_the_clock_was_set_forth_leaves_at_once(
+    crm: Crm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = ids.time.time_ns
+    monkeypatch.setattr(ids, "_last", 0)
+    monkeypatch.setattr(ids.time, "time_ns", lambda: right() + int(AHEAD.total_seconds() * 1e9))
+    crm.send("ida@example.com")
+    assert _claimed(crm, now()) == ["ida@example.com"]
+
+
 @pytest.mark.usefixtures("clock_ahead")
 def test_the_time_to_undo_it_remains(crm: Crm) -> None:
     crm.send("ida@example.com", undo_seconds=30)
