@@ -94,8 +94,8 @@ class House:
             result.impossible = str(reason)
         except (Missed, LocalError, OSError, subprocess.SubprocessError) as problem:
             result.complaints.append(f"{type(problem).__name__}: {problem}")
-        if result.complaints and self.sink.problems:
-            result.complaints.append(f"and in the drill itself: {'; '.join(self.sink.problems)}")
+        if self.sink.problems:  # then what should have been struck may not have been
+            result.complaints.append(f"in the drill itself: {'; '.join(self.sink.problems)}")
         return result
 
     def _scene(self, fault: Fault, seed: str, messages: int, folder: Path, stack: contextlib.ExitStack) -> Scene:

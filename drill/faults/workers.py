@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from drill.fault import fault
 from drill.house import CONVERSATIONS
 from drill.scene import Scene, until
-from drill.sink import Talk
+from drill.sink import Rule, Talk
 from drill.sockets import owner
 
 
@@ -34,16 +35,15 @@ def worker_after_dot(scene: Scene) -> None:
 def worker_before_ledger(scene: Scene) -> None:
     lock = scene.stores.ledger_locked()
 
-    def strike(talk: Talk) -> None:
+    def strike(talk: Talk, worker: int) -> None:
         try:
             scene.until_read(talk)
             scene.require(scene.ledger_state(talk.key) == "started", "the ledger was quicker than the kill")
-            scene.kill_worker_of(talk)
+            os.kill(worker, signal.SIGKILL)
         finally:
             lock.__exit__(None, None, None)
 
-    rule = scene.sink.on("dot", before=lambda _: scene.enter(lock), after=strike, skip=scene.rng.randrange(5))
-    scene.until(rule.done.is_set, "a mail at the dot", 40)
+    rule = _around_250(scene, lambda: scene.enter(lock), strike)
     _was_unknown(scene, rule.talk)
 
 
@@ -51,20 +51,35 @@ def worker_before_ledger(scene: Scene) -> None:
 def worker_before_ack(scene: Scene) -> None:
     broker = scene.broker.frozen()
 
-    def strike(talk: Talk) -> None:
+    def strike(talk: Talk, worker: int) -> None:
         try:
             scene.until(lambda: scene.ledger_state(talk.key) == "accepted", "the ledger to know it")
-            scene.kill_worker_of(talk)
+            os.kill(worker, signal.SIGKILL)
         finally:
             broker.__exit__(None, None, None)
 
-    rule = scene.sink.on("dot", before=lambda _: scene.enter(broker), after=strike, skip=scene.rng.randrange(5))
-    scene.until(rule.done.is_set, "a mail at the dot", 40)
+    rule = _around_250(scene, lambda: scene.enter(broker), strike)
     assert rule.talk is not None
     key = rule.talk.key
     scene.until(lambda: scene.attempts(key), "its outcome", 40)
     scene.require(scene.attempts(key) == ["accepted"], f"{key} was tried again: {scene.attempts(key)}")
     scene.require(scene.sink.taken[key] == 1, f"{key} was sent {scene.sink.taken[key]} times")
+
+
+def _around_250(scene: Scene, prepare: Callable[[], None], strike: Callable[[Talk, int], None]) -> Rule:
+    """Before a mail's 250 and after it, with the pid of its worker: asked for before, as it may hang up after."""
+    workers: list[int] = []
+
+    def before(talk: Talk) -> None:
+        workers.append(owner(talk.port))
+        prepare()
+
+    def after(talk: Talk) -> None:
+        strike(talk, workers[0])
+
+    rule = scene.sink.on("dot", before=before, after=after, skip=scene.rng.randrange(5))
+    scene.until(rule.done.is_set, "a mail at the dot", 40)
+    return rule
 
 
 def _was_unknown(scene: Scene, talk: Talk | None) -> None:

@@ -80,5 +80,16 @@ def test_a_letter_that_fails_for_no_reason_would_be_seen(house: House) -> None:
     _one(result, "failed without a reason")
 
 
+def test_a_fault_that_does_not_strike_would_be_seen(house: House) -> None:
+    def miss(scene: Scene) -> None:
+        def strike(talk: Talk) -> None:
+            raise LookupError("nobody to strike")
+
+        scene.when("ehlo", strike)
+
+    result = house.run(_with(miss), SEED, MESSAGES)
+    _one(result, "in the drill itself: LookupError: nobody to strike")
+
+
 def _refuse(scene: Scene) -> None:
     scene.sink.on("dot", Answer("554 5.7.1 No"))
