@@ -184,7 +184,8 @@
     refresh();
   }
 
-  const changed = () => { later(() => { keepDraft(); refresh(); }); };
+  // kept at once: whoever leaves the page in the middle of a word finds all of it again
+  const changed = () => { keepDraft(); later(refresh); };
 
   // ---- events, once for all composers that come and go
 
