@@ -32,5 +32,5 @@ def made_at(made: UUID) -> datetime:
 
 
 def earliest_id(at: datetime) -> UUID:
-    """Sorts before every id that is made from then on."""
-    return UUID(int=(at - _EPOCH) // timedelta(milliseconds=1) << 80)
+    """Sorts before every id that is made from then on; before 1970 there are none."""
+    return UUID(int=max(0, (at - _EPOCH) // timedelta(milliseconds=1)) << 80)

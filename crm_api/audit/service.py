@@ -15,6 +15,7 @@ from crm_api.audit.models import RARE, AuditEntry
 from crm_api.db import Database
 from crm_api.errors import Invalid
 from crm_api.paging import make_cursor, read_cursor
+from shared.ids import earliest_id
 
 BATCH = 500  # rows that the CSV reads at a time
 _MESSAGE = "message.sent"
@@ -81,9 +82,9 @@ def _conditions(wanted: Filter, before: UUID | None) -> list[Any]:
             conditions.append(text(RARE))  # the index ix_audit_entry_action has only these
     # ids hold the time: their index is the index of time
     if wanted.since:
-        conditions.append(col(AuditEntry.id) >= _first_id(wanted.since))
+        conditions.append(col(AuditEntry.id) >= earliest_id(wanted.since))
     if wanted.until:
-        conditions.append(col(AuditEntry.id) < _first_id(wanted.until))
+        conditions.append(col(AuditEntry.id) < earliest_id(wanted.until))
     return conditions
 
 
@@ -92,8 +93,3 @@ def _actions(wanted: str) -> list[str]:
     if not found:
         raise Invalid.field("action", f"There is no action {wanted}. Take one of: {', '.join(ACTIONS)}.")
     return found
-
-
-def _first_id(at: datetime) -> UUID:
-    """Below every id that is made from this moment on (see shared.ids)."""
-    return UUID(int=max(0, int(at.timestamp() * 1000)) << 80)
