@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from crm_api import hot
+from crm_api.messages.idempotency import Answer
 from crm_api.messages.intake import Intake, Request
 from crm_api.messages.schemas import MessageDraft
 from shared.clock import now
 from tests.support.crm import Crm
+from tests.support.intake import taken_together
 from tests.support.statements import counted
 
 
@@ -65,16 +67,8 @@ async def test_a_click_is_one_look_and_one_commit(crm: Crm, said: list[str]) -> 
 
 
 async def test_clicks_that_wait_together_share_a_commit(crm: Crm, said: list[str]) -> None:
-    intake = Intake(crm.database, crm.files, crm.settings)
-    intake._loop = asyncio.get_running_loop()  # they come before the thread looks
-    waiting = [asyncio.create_task(intake.take(click(crm, number))) for number in range(50)]
-    await asyncio.sleep(0)
-    intake.start()
-    try:
-        answers = await asyncio.gather(*waiting)
-    finally:
-        await asyncio.to_thread(intake.close)
-    assert len({answer.message_id for answer in answers}) == 50
+    answers = await taken_together(crm, [click(crm, number) for number in range(50)])
+    assert len({answer.message_id for answer in answers if isinstance(answer, Answer)}) == 50
     assert said.count("COMMIT") == said.count("BEGIN") == 1
     assert said[0] == "SELECT"
     assert "SELECT" not in said[1:-2]

@@ -1,15 +1,14 @@
 """Messages that are stored in one commit share its cost, not each other's mistakes."""
 
-import asyncio
-
 import pytest
 
 from crm_api.messages import intake as intake_module
 from crm_api.messages.idempotency import Answer
-from crm_api.messages.intake import Intake, Request
+from crm_api.messages.intake import Request
 from crm_api.messages.schemas import MessageDraft
 from shared.clock import now
 from tests.support.crm import Crm
+from tests.support.intake import taken_together
 
 
 async def test_one_that_crashes_planning_fails_alone(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,15 +20,9 @@ async def test_one_that_crashes_planning_fails_alone(crm: Crm, monkeypatch: pyte
         return planned(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(intake_module, "plan", crashes)
-    intake = Intake(crm.database, crm.files, crm.settings)
-    intake._loop = asyncio.get_running_loop()  # they come before the thread looks
-    waiting = [asyncio.create_task(intake.take(written(crm, subject))) for subject in ("Saplings", "Poison", "Shears")]
-    await asyncio.sleep(0)
-    intake.start()
-    try:
-        first, poison, last = await asyncio.gather(*waiting, return_exceptions=True)
-    finally:
-        await asyncio.to_thread(intake.close)
+    first, poison, last = await taken_together(
+        crm, [written(crm, subject) for subject in ("Saplings", "Poison", "Shears")]
+    )
     assert isinstance(first, Answer)
     assert isinstance(poison, RuntimeError)
     assert isinstance(last, Answer)
