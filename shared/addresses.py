@@ -1,13 +1,10 @@
-"""Mail addresses and header values, checked before anything is stored.
-
-CR, LF and NUL are refused here and again where mail is composed: Python's own header checks have holes before
-3.11.15.
-"""
+"""Mail addresses: one check for both sides, and one key by which they are the same or not."""
 
 import re
+import unicodedata
 from functools import lru_cache
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 
 MAX_ADDRESS_CHARACTERS = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
 MAX_NAME_CHARACTERS = 64  # RFC 5321, section 4.5.3.1.1
@@ -22,31 +19,53 @@ class BadAddress(ValueError):
     """The text is no mail address; str() says what is wrong with it, for a person."""
 
 
-class BadHeader(ValueError):
-    """The text cannot stand in a header of a mail."""
-
-
 def clean_address(text: str) -> str:
     """The address with its domain in lower case; raises BadAddress. Nothing is looked up in the DNS."""
     # most mail goes to a few domains, and most names are plain: to look at both in full takes ten times as long
     name, _, domain = text.strip().rpartition("@")
     if len(name) <= MAX_NAME_CHARACTERS and len(domain) <= MAX_DOMAIN_CHARACTERS and _PLAIN_NAME.fullmatch(name):
-        clean = _known_domain(domain)
-        if clean and len(address := f"{name}@{clean}") <= MAX_ADDRESS_CHARACTERS:
+        known = _known_domain(domain)
+        if known and len(address := f"{name}@{known[0]}") <= MAX_ADDRESS_CHARACTERS:
             return address
-    return _checked_address(text)
+    return _checked(text).normalized
+
+
+def address_key(address: str) -> str:
+    """What all ways to write one address have in common: NFC, small letters, the domain in its ASCII form.
+
+    Whoever compares, counts, finds or forbids addresses does it by this. What is no address has a key, too.
+    """
+    address = address.strip()
+    if address.isascii():
+        return address.lower()
+    name, at, domain = address.rpartition("@")
+    return f"{_small(name)}{at}{ascii_domain(domain)}"
+
+
+def ascii_domain(domain: str) -> str:
+    """As the DNS and SMTP know it (A-labels: RFC 5890), in small letters; what is no domain comes back small."""
+    if domain.isascii():
+        return domain.lower()
+    known = _known_domain(domain) if len(domain) <= MAX_DOMAIN_CHARACTERS else None
+    return known[1] if known else _small(domain)
+
+
+def _small(text: str) -> str:
+    # to make letters small can take them apart (U+0130); a second time it changes nothing
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
 
 
 @lru_cache(4096)
-def _known_domain(domain: str) -> str | None:
-    """As it is written in an address; None if it is no domain."""
+def _known_domain(domain: str) -> tuple[str, str] | None:
+    """As it is written in an address, and in ASCII; None if it is no domain."""
     try:
-        return _checked_address(f"a@{domain}").rpartition("@")[2]
+        found = _checked(f"a@{domain}")
     except BadAddress:
         return None
+    return found.domain, found.ascii_domain
 
 
-def _checked_address(text: str) -> str:
+def _checked(text: str) -> ValidatedEmail:
     try:
         # reserved domains (example.com, .test) are where the sandbox and every trial go
         found = validate_email(text.strip(), check_deliverability=False, test_environment=True, allow_smtputf8=True)
@@ -56,15 +75,9 @@ def _checked_address(text: str) -> str:
         raise BadAddress(f"This is not a mail address: {problem}") from problem
     if len(found.normalized) > MAX_ADDRESS_CHARACTERS:
         raise BadAddress(f"An address has at most {MAX_ADDRESS_CHARACTERS} characters.")
-    return found.normalized
+    return found
 
 
 def domain_of(address: str) -> str:
-    return address.rpartition("@")[2].lower()
-
-
-def check_header(text: str) -> str:
-    """The text itself if it can stand in a header (no CR, LF, NUL: RFC 5322, section 2.2); else BadHeader."""
-    if any(character in text for character in "\r\n\0"):
-        raise BadHeader("A line break or NUL cannot stand here.")
-    return text
+    """In its ASCII form."""
+    return ascii_domain(address.rpartition("@")[2])

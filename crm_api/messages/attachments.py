@@ -16,8 +16,8 @@ from crm_api.messages.file_types import named_again, type_of
 from crm_api.messages.models import MessageAttachment, StoredFile
 from crm_api.messages.schemas import AttachmentDraft
 from crm_api.settings import CrmSettings
-from shared.addresses import BadHeader, check_header
 from shared.files import FileNotKept, FileStore, hash_of
+from shared.header_text import BadHeader, one_line
 
 log = logging.getLogger("web")
 
@@ -136,7 +136,7 @@ def _type_here(draft: AttachmentDraft, stored: StoredFile) -> str:
 def _clean_type(kind: str) -> str:
     """type/subtype only; anything odd becomes bytes without a type."""
     try:
-        plain = check_header(kind).split(";")[0].strip().lower()
+        plain = one_line(kind).split(";")[0].strip().lower()
     except BadHeader:
         plain = ""
     major, _, minor = plain.partition("/")

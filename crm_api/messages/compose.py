@@ -18,8 +18,9 @@ from crm_api.messages.markdown import parts_of
 from crm_api.messages.recipients import FIELDS, Recipient, resolve
 from crm_api.messages.schemas import MessageDraft
 from crm_api.settings import CrmSettings
-from shared.addresses import BadAddress, BadHeader, check_header, clean_address
+from shared.addresses import BadAddress, clean_address
 from shared.fields import BadTemplate, Field, FieldError, Template, value_of
+from shared.header_text import BadHeader, one_line
 
 __all__ = ["FIELDS", "Letter", "Prepared", "Preview", "prepare", "preview"]
 
@@ -158,7 +159,7 @@ def parse_letter(draft: MessageDraft, problems: list[FieldProblem]) -> Letter | 
             problems.append(FieldProblem(field, str(problem)))
 
     try:
-        check_header(draft.subject)
+        one_line(draft.subject)
         parse("subject", draft.subject)
         if not draft.subject.strip():
             problems.append(FieldProblem("subject", "A letter needs a subject."))
@@ -236,7 +237,7 @@ def fill_problems(letter: Letter, recipient: Recipient, where: str, most: int) -
     found = [FieldProblem(f"{where}.fields.{name}", f"{recipient.label}: {what}") for name, what in missing.items()]
     if not found:
         try:
-            check_header(letter.subject.fill(recipient.values))
+            one_line(letter.subject.fill(recipient.values))
         except BadHeader as problem:
             found.append(FieldProblem("subject", f"{recipient.label}: {problem}"))
     return found
@@ -256,7 +257,7 @@ def _headers(draft: MessageDraft, settings: CrmSettings, problems: list[FieldPro
     name, address = settings.sender_name, settings.sender_address
     if draft.sender:
         try:
-            name, address = check_header(draft.sender.name), clean_address(draft.sender.address)
+            name, address = one_line(draft.sender.name), clean_address(draft.sender.address)
         except BadAddress as problem:
             problems.append(FieldProblem("sender.address", str(problem)))
         except BadHeader as problem:

@@ -10,7 +10,8 @@ from sqlmodel import Session, col, select
 from crm_api.customers.models import Contact, Customer
 from crm_api.errors import FieldProblem
 from crm_api.messages.schemas import RecipientDraft
-from shared.addresses import BadAddress, BadHeader, check_header, clean_address
+from shared.addresses import BadAddress, address_key, clean_address
+from shared.header_text import BadHeader, lenient_line, one_line
 
 Row = TypeVar("Row", Customer, Contact)
 
@@ -50,7 +51,7 @@ def resolve(session: Session, drafts: list[RecipientDraft]) -> tuple[list[Recipi
     for position, draft in enumerate(drafts):
         where = f"to[{position}]"
         recipient = _resolve_one(where, draft, customers, contacts, problems)
-        if recipient and (before := seen.setdefault(recipient.address.lower(), position)) != position:
+        if recipient and (before := seen.setdefault(address_key(recipient.address), position)) != position:
             problems.append(FieldProblem(where, f"{recipient.address} is already written to, as to[{before}]."))
             recipient = None
         found.append(recipient)
@@ -90,16 +91,15 @@ def _resolve_one(
     except BadAddress as problem:
         problems.append(FieldProblem(where if person else f"{where}.email", str(problem)))
         return None
-    name = (draft.name or person.name) if person else draft.name
+    try:
+        name = one_line(draft.name) or (lenient_line(person.name) if person else "")
+    except BadHeader as problem:
+        problems.append(FieldProblem(f"{where}.name", str(problem)))
+        return None
     values = dict.fromkeys(FIELDS, "")
     if customer:
         values |= {name: getattr(customer, name) for name in ("company", "phone", "address", "language")}
     if person:
         values |= {"first_name": person.first_name, "last_name": person.last_name, "phone": person.phone}
     values |= {"name": name, "email": address} | draft.fields
-    try:
-        check_header(name)
-    except BadHeader as problem:
-        problems.append(FieldProblem(f"{where}.name", str(problem)))
-        return None
     return Recipient(address, "" if name == address else name, customer.id if customer else None, values)

@@ -18,9 +18,10 @@ from crm_api.auth.service import clean_login, sign_out_everywhere
 from crm_api.errors import Conflict, FieldProblem, Invalid, NotFound
 from crm_api.paging import after, make_cursor, read_cursor
 from crm_api.settings import CrmSettings
-from shared.addresses import BadAddress, BadHeader, check_header, clean_address
+from shared.addresses import BadAddress, clean_address
 from shared.clock import now
 from shared.files import FileStore
+from shared.header_text import BadHeader, one_line
 
 MAX_NAME = 100
 
@@ -161,9 +162,8 @@ def _not_the_last(session: Session, user: User) -> None:
 
 
 def _name(name: str, problems: list[FieldProblem]) -> str:
-    cleaned = " ".join(name.split())
     try:
-        check_header(cleaned)
+        cleaned = one_line(name)
     except BadHeader as problem:
         problems.append(FieldProblem("name", str(problem)))
         return ""
