@@ -8,14 +8,17 @@ import asyncio
 import logging
 
 from email_service.outcome import Verdict
+from email_service.route_advice import advice
 from email_service.settings import MailRoomSettings
 from email_service.throttle import Throttle
 from email_service.transports.smtp import SmtpTransport
+from shared.alarms import Alarms
 from shared.amqp import Consumer
 from shared.contracts import OutcomeKind
 
 log = logging.getLogger("route")
 
+ALARM = "route"
 FAILURES_IN_A_ROW = 5  # to reach the server, before it counts as away
 AWAY_SHARE = 0.1  # a server that is away is probed sooner than one that refuses our password
 LONGEST_FACTOR = 10
@@ -23,10 +26,16 @@ LONGEST_FACTOR = 10
 
 class RouteWatch:
     def __init__(
-        self, settings: MailRoomSettings, throttle: Throttle, transport: SmtpTransport, consumer: Consumer
+        self,
+        settings: MailRoomSettings,
+        throttle: Throttle,
+        transport: SmtpTransport,
+        consumer: Consumer,
+        alarms: Alarms,
     ) -> None:
         self._first_pause = settings.probe_seconds
         self._throttle, self._transport, self._consumer = throttle, transport, consumer
+        self._alarms = alarms
         self._failures = 0
         self._probing: asyncio.Task[None] | None = None
         self.changed = asyncio.Event()  # for the heartbeat
@@ -44,22 +53,27 @@ class RouteWatch:
             self._throttle.went_well()
         self._failures = self._failures + 1 if verdict.unreachable else 0
         if verdict.pause:
-            self._pause(verdict.reason, self._first_pause)
+            self._pause(verdict, self._first_pause)
         elif self._failures >= FAILURES_IN_A_ROW:
-            self._pause(verdict.reason, self._first_pause * AWAY_SHARE)
+            self._pause(verdict, self._first_pause * AWAY_SHARE)
 
     async def close(self) -> None:
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.wait({self._probing})
 
-    def _pause(self, reason: str, seconds: float) -> None:
+    def _pause(self, verdict: Verdict, seconds: float) -> None:
         if self._throttle.paused or self._throttle.stopped:
             return
-        log.error("the route rests: %s", reason, extra={"server": self._transport.route.server})
-        self._throttle.pause(reason)
-        self.changed.set()
+        self._throttle.pause(verdict.reason)
+        self._tell(verdict)
         self._probing = asyncio.create_task(self._probe(seconds), name="route probe")
+
+    def _tell(self, verdict: Verdict) -> None:
+        what_to_do = advice(self._transport.route, verdict)
+        log.error("the route rests: %s", verdict.reason, extra={"what_to_do": what_to_do})
+        self._alarms.raise_alarm(ALARM, verdict.reason, what_to_do)
+        self.changed.set()
 
     async def _probe(self, seconds: float) -> None:
         await self._consumer.stop_consuming()
@@ -70,9 +84,11 @@ class RouteWatch:
             if verdict is None:
                 break
             self._throttle.paused = verdict.reason
+            self._tell(verdict)
             seconds = min(longest, seconds * 2)
         log.info("the route is open again", extra={"server": self._transport.route.server})
         self._failures = 0
+        self._alarms.clear(ALARM)
         self._throttle.open()
         self._consumer.consume_again()
         self.changed.set()

@@ -19,6 +19,7 @@ from email_service.send import Sender
 from email_service.settings import MailRoomSettings
 from email_service.throttle import Throttle
 from email_service.transports.smtp import SmtpTransport
+from shared.alarms import Alarms
 from shared.amqp import Publisher
 from shared.contracts import Heartbeat, OutcomeKind
 from shared.files import FileStore
@@ -42,12 +43,13 @@ class Worker:
         self._stopping = False
         self._name = name
         self._ledger = Ledger(settings.ledger, owner or settings.owner(f"{number}:{uuid4().hex}"))
+        self._alarms = Alarms()
         self._throttle = Throttle(settings.connections)
         self._transport = SmtpTransport(settings)
         self._publisher = Publisher(settings.amqp_urls, f"mailroom {name} publisher")
         self._reporter = Reporter(self._publisher)
         self.intake = Intake(settings, f"mailroom {name} consumer", self._publisher)
-        self._watch = RouteWatch(settings, self._throttle, self._transport, self.intake.consumer)
+        self._watch = RouteWatch(*(settings, self._throttle, self._transport, self.intake.consumer, self._alarms))
         composer = Composer(FileStore(settings.files_dir))
         self._sender = Sender(
             *(settings, name, self._ledger, self._throttle, self._transport, composer),
@@ -119,6 +121,7 @@ class Worker:
             route_state=self._watch.state,
             stopping=self._stopping,
             held=self.intake.consumer.held,
+            alarms=self._alarms.all,
         )
 
 

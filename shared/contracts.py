@@ -6,11 +6,12 @@ else is a new type, understood beside the old one until no queue holds the old.
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import msgspec
 
+from shared.alarms import MAX_ALARMS, Alarm
 from shared.lanes import Lane
 
 
@@ -139,6 +140,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
     route_state: str = "open"  # open, or paused with a reason after a colon
     stopping: bool = False
     held: dict[str, int] = {}  # lane queue → deliveries in hand; they add up to in_flight
+    alarms: Annotated[tuple[Alarm, ...], msgspec.Meta(max_length=MAX_ALARMS)] = ()
 
 
 Contract = SendCommand | OutcomeBatch | AttemptStarted | Heartbeat

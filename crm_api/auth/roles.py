@@ -118,6 +118,8 @@ VERBS: tuple[Verb, ...] = (
         person=True,
     ),
     Verb("system.read", _ANY, "ask what is up and how much waits", ("GET /api/v1/system",)),
+    # no route of its own: it is what an alarm says beside what is wrong (crm_api.monitoring.service)
+    Verb("system.mend", (Role.operator,), "be told what to do when something is wrong with the mail", ()),
     Verb(
         "customers.read",
         _ANY,

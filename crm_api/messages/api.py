@@ -28,7 +28,9 @@ from crm_api.messages.schemas import (
     RetryDraft,
     StepOut,
 )
-from crm_api.messages.states import State
+from crm_api.messages.states import OPEN, State
+from crm_api.monitoring.service import parts
+from crm_api.monitoring.words import held_up
 from crm_api.paging import Page
 from shared.clock import now
 
@@ -127,7 +129,7 @@ def list_deliveries(
         rows, following = service.deliveries(
             session, message_id, customer_id=customer_id, state=state, cursor=cursor, limit=limit
         )
-        return Page(items=[DeliveryOut.model_validate(row) for row in rows], next=following)
+        return Page(items=_delivery_rows(session, rows), next=following)
 
 
 @router.get("/deliveries/{delivery_id}")
@@ -203,7 +205,7 @@ def detail_of(session: Session, message: Message) -> MessageDetail:
         _members(message)
         | {
             "attachments": [AttachmentOut.model_validate(row) for row in service.attachments(session, message.id)],
-            "deliveries": [DeliveryOut.model_validate(row) for row in rows],
+            "deliveries": _delivery_rows(session, rows),
         }
     )
 
@@ -211,6 +213,16 @@ def detail_of(session: Session, message: Message) -> MessageDetail:
 def _delivery_detail(session: Session, delivery: Delivery) -> DeliveryDetail:
     session.flush()
     steps = timeline.steps(session, delivery, service.get(session, delivery.message_id))
+    (shown,) = _delivery_rows(session, [delivery])
     return DeliveryDetail.model_validate(
-        delivery.model_dump() | {"timeline": [StepOut.model_validate(step) for step in steps]}
+        shown.model_dump() | {"timeline": [StepOut.model_validate(step) for step in steps]}
     )
+
+
+def _delivery_rows(session: Session, rows: list[Delivery]) -> list[DeliveryOut]:
+    shown = [DeliveryOut.model_validate(row) for row in rows]
+    due = [row for row in shown if row.state in OPEN and row.due_at <= now()]
+    system = parts(session) if due else None
+    for row in due:
+        row.waits = held_up(system, row.state) if system else None
+    return shown

@@ -15,7 +15,7 @@ from crm_api.messages.composer_pages import router as composer_router
 from crm_api.messages.views import VIEWS, Fix, foreign_html, list_rows, message_view, tabs
 from crm_api.reconciliation.service import missing_of
 from crm_api.web.security import mail_page
-from crm_api.web.templates import principal_of, render
+from crm_api.web.templates import principal_of, render, system_now
 from crm_api.web.toasts import Toast, redirect
 from shared.files import FileStoreError
 
@@ -44,6 +44,7 @@ def messages(
             "rows": list_rows(session, found),
             "tabs": tabs(session, view),
         }
+    context["system"] = system_now(request)
     query = {"view": view if view != "all" else "", "q": q.strip()}
     return render(
         request,

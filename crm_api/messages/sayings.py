@@ -1,5 +1,6 @@
 """The true sentence at the head of a message's page, and other things said about letters."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import groupby
 
@@ -47,27 +48,34 @@ def since(clicked: datetime, at: datetime) -> str:
     return f"+{span:.1f} s" if span < 60 else said(at)
 
 
-def lede(message: Message, deliveries: list[Delivery]) -> Markup:
+HeldUp = Callable[[str], str | None]  # state → what is wrong with the system and stands in its way
+
+
+def lede(message: Message, deliveries: list[Delivery], held_up: HeldUp = lambda _: None) -> Markup:
     """deliveries: all of them if they are NAMED or fewer, else any."""
     if message.planned > NAMED or len(deliveries) < message.planned:
-        return _counted(message)
+        waits = held_up(State.queued) if message.queued + message.deferred else None
+        waits = waits or (held_up(State.pending) if message.pending else None)
+        return Markup(" ").join([_counted(message), waits] if waits else [_counted(message)])
     together = [
         list(same)
         for state, some in groupby(deliveries, key=lambda row: row.state)
         for same in ([some] if state in _TOGETHER else [[one] for one in some])
     ]
-    return Markup(" ").join(_about(message, same) for same in together)
+    return Markup(" ").join(_about(message, same, held_up) for same in together)
 
 
-def _about(message: Message, deliveries: list[Delivery]) -> Markup:
+def _about(message: Message, deliveries: list[Delivery], held_up: HeldUp) -> Markup:
     """deliveries: several only if one sentence can be said of them all."""
     delivery = deliveries[0]
     name = listed([first_word(row.name) or row.address for row in deliveries])
     whose = f"{name}’s server" if delivery.name else f"The server of {name}"
     match State(delivery.state):
         case State.pending:
-            return _pending(message, delivery, name)
+            return _pending(message, delivery, name, held_up(State.pending))
         case State.queued:
+            if waits := held_up(State.queued):
+                return Markup("<b>Waits to leave for {}.</b> {}").format(name, waits)
             return Markup("<b>On its way to {}.</b> The broker holds it, and the mail room takes it next.").format(name)
         case State.accepted:
             # only at the first go does the time since the click say anything
@@ -79,6 +87,10 @@ def _about(message: Message, deliveries: list[Delivery]) -> Markup:
             if delivery.next_at:
                 span = ahead_by(delivery.next_at - now())
                 next_try = f" The next try is at {said(delivery.next_at)}, in {span}."
+            if waits := held_up(State.deferred):
+                return Markup("<b>Waits to leave for {}.</b> {}").format(name, waits)
+            if delivery.code is None or delivery.code >= 500:
+                return Markup("<b>It could not be sent to {} yet.</b>{}").format(name, next_try)
             return Markup("<b>{} asks us to wait.</b>{}").format(whose, next_try)
         case State.failed:
             return Markup("<b>Not sent to {}.</b> It stays here until somebody decides.").format(name)
@@ -94,11 +106,13 @@ def _about(message: Message, deliveries: list[Delivery]) -> Markup:
             return Markup("<b>It came back from {}.</b> Their server took it first.").format(whose)
 
 
-def _pending(message: Message, delivery: Delivery, name: str) -> Markup:
+def _pending(message: Message, delivery: Delivery, name: str, waits: str | None) -> Markup:
     if delivery.due_at > now():
         if message.send_at:
             return Markup("<b>Planned for {}</b>, to {}. It leaves by itself.").format(said(delivery.due_at), name)
         return Markup("<b>Leaves for {} in a moment.</b> Until then it can be taken back.").format(name)
+    if waits:
+        return Markup("<b>Saved, and waits to leave for {}.</b> {}").format(name, waits)
     return Markup("<b>Saved, and about to leave for {}.</b> It goes as soon as the broker takes it.").format(name)
 
 

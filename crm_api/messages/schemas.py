@@ -103,6 +103,10 @@ class DeliveryOut(BaseModel):
     attempt: int
     due_at: datetime
     queued_at: datetime | None
+    waits: str | None = Field(
+        None,
+        description="what keeps it from going on now and is not its own, like a mail server that refuses us",
+    )
     next_at: datetime | None = Field(description="when it tries again by itself")
     done_at: datetime | None
     reason: str | None = Field(description="of the newest outcome, for a person")

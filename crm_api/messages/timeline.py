@@ -245,18 +245,23 @@ def way(delivery: Delivery, message: Message, attempts: list[Attempt]) -> list[S
     ]
 
 
-def why(delivery: Delivery) -> Why | None:
-    """Why it waits or did not go, what happens next, and when; None while all is well."""
+_WAITS = "Why it waits"
+_MENDED = "Nothing is lost: it goes on by itself as soon as that is mended."
+
+
+def why(delivery: Delivery, held_up: str | None = None) -> Why | None:
+    """Why it waits or did not go, what happens next, and when; None while all is well.
+
+    held_up: what is wrong with the system and stands in its way (monitoring.words).
+    """
     state, reason = State(delivery.state), delivery.reason or ""
     match state:
+        case State.pending | State.queued if held_up and delivery.due_at <= now():
+            return Why(_WAITS, [held_up, _MENDED], State.deferred, until=delivery.expires_at)
         case State.deferred:
-            return Why(
-                "Why it waits",
-                [reason, "Nothing need be done: it tries again by itself."],
-                state,
-                delivery.next_at,
-                delivery.expires_at,
-            )
+            following = [held_up, _MENDED] if held_up else ["Nothing need be done: it tries again by itself."]
+            sentences = [reason, *(sentence for sentence in following if sentence not in reason)]
+            return Why(_WAITS, sentences, state, delivery.next_at, delivery.expires_at)
         case State.failed:
             return Why("Why it was not sent", [reason, "It stays here until somebody decides."], state)
         case State.unknown if delivery.next_at:

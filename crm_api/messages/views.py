@@ -12,7 +12,9 @@ from sqlmodel import Session, col, select
 from crm_api.messages import sayings, service, timeline
 from crm_api.messages.markdown import parts_of
 from crm_api.messages.models import Delivery, Message, MessageAttachment
-from crm_api.messages.states import DISCARDABLE, RETRYABLE, State
+from crm_api.messages.states import DISCARDABLE, OPEN, RETRYABLE, State
+from crm_api.monitoring import words
+from crm_api.monitoring.service import parts
 from crm_api.web.words import listed, local
 from shared.fields import Template, shown
 
@@ -167,10 +169,15 @@ def message_view(
     many = message.planned > ALL_OPEN
     chosen = next((row for row in rows if row.id == opened), rows[0] if rows else None)
     shown = [chosen] if many and chosen else rows[:ALL_OPEN] if not many else []
-    views = {row.id: _delivery_view(session, message, row, fix) for row in shown}
+    system = parts(session) if any(row.state in OPEN for row in rows) else None
+
+    def held_up(state: str) -> str | None:
+        return words.held_up(system, state) if system else None
+
+    views = {row.id: _delivery_view(session, message, row, fix, held_up(row.state)) for row in shown}
     return MessageView(
         message=message,
-        lede=sayings.lede(message, rows),
+        lede=sayings.lede(message, rows, held_up),
         deliveries=rows,
         following=following,
         opened=views,
@@ -182,12 +189,14 @@ def message_view(
     )
 
 
-def _delivery_view(session: Session, message: Message, delivery: Delivery, fix: Fix | None) -> DeliveryView:
+def _delivery_view(
+    session: Session, message: Message, delivery: Delivery, fix: Fix | None, held_up: str | None
+) -> DeliveryView:
     return DeliveryView(
         delivery=delivery,
         way=timeline.way(delivery, message, timeline.attempts_of(session, delivery)),
         steps=timeline.steps(session, delivery, message),
-        why=timeline.why(delivery),
+        why=timeline.why(delivery, held_up),
         fix=fix if fix and fix.delivery_id == delivery.id else None,
     )
 

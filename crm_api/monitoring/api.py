@@ -35,7 +35,7 @@ def ready(database: DatabaseDep) -> Response | Live:
 
 
 @router.get("/api/v1/system", response_model=SystemOut)
-def system(database: DatabaseDep, settings: SettingsDep, _: SignedIn) -> SystemState:
+def system(database: DatabaseDep, settings: SettingsDep, signed_in: SignedIn) -> SystemState:
     """What is up, how much waits, and how much needs a person."""
     with database.read() as session:
-        return system_state(session, settings.console_url)
+        return system_state(session, settings.console_url, signed_in)

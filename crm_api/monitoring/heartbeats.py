@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col
 
 from crm_api.changes import announce
+from crm_api.monitoring import alarms
 from crm_api.monitoring.models import Process
 from crm_api.writer import Writer
 from shared.amqp import Publisher
@@ -35,7 +36,8 @@ class Heartbeats:
 
     def hear(self, heartbeat: Heartbeat) -> None:
         name = f"{heartbeat.room}/{heartbeat.worker}"
-        if name not in self._heard or heartbeat.stopping:
+        known = self._heard.get(name)
+        if known is None or heartbeat.stopping or _shown(known) != _shown(heartbeat):
             self._news.set()
         self._heard[name] = heartbeat
 
@@ -51,9 +53,9 @@ class Heartbeats:
                 await self._writer.do(self._write)
             except SQLAlchemyError as problem:
                 log.warning("heartbeats wait for the database: %s", problem)
-            broker = self.broker
+            known = self.broker, alarms.own()
             for _ in range(int(EVERY_SECONDS / 0.1)):
-                if self._news.is_set() or self.broker != broker:
+                if self._news.is_set() or (self.broker, alarms.own()) != known:
                     break
                 await asyncio.sleep(0.1)
             self._news.clear()
@@ -64,7 +66,9 @@ class Heartbeats:
 
     def _write(self, session: Session) -> None:
         at = now()
-        rows = [Process(name=self.name, kind="dispatch", seen_at=at, data={"broker": self.broker, "pid": os.getpid()})]
+        own = alarms.to_data(alarms.own())
+        figures: dict[str, Any] = {"broker": self.broker, "pid": os.getpid(), "alarms": own}
+        rows = [Process(name=self.name, kind="dispatch", seen_at=at, data=figures)]
         for name, heartbeat in list(self._heard.items()):
             if heartbeat.stopping:
                 _forget(session, name)
@@ -75,10 +79,15 @@ class Heartbeats:
         for row in rows:
             session.merge(row)
         session.execute(delete(Process).where(col(Process.seen_at) < at - FORGOTTEN))
-        shown = (self.broker, sorted((name, beat.route_state) for name, beat in self._heard.items()))
+        shown = (self.broker, own, sorted((name, _shown(beat)) for name, beat in self._heard.items()))
         if shown != self._seen:
             self._seen = shown
             announce(session, "system")
+
+
+def _shown(heartbeat: Heartbeat) -> tuple[str, list[str]]:
+    """What of it people are told at once."""
+    return heartbeat.route_state, [f"{alarm.kind} {alarm.sentence} {alarm.advice}" for alarm in heartbeat.alarms]
 
 
 def _forget(session: Session, name: str) -> None:

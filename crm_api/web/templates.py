@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from crm_api.auth.principal import Principal
+from crm_api.monitoring.words import banners
 from crm_api.web import navigation, toasts, words
 from crm_api.web.static_files import static
 
@@ -32,6 +33,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(static=static, when=words.when, plural=words.plural, said=words.said, local=words.local)
+    environment.globals["system_banners"] = banners
     environment.globals["state_word"] = words.STATE_WORDS.__getitem__
     environment.filters.update(
         number=words.number,
@@ -82,7 +84,7 @@ def render(
         if toast:
             content += environment().get_template("parts/toast_only.html").render(context | {"toast": toast})
     else:
-        content = environment().get_template(template).render(_frame(request) | {"toast": toast} | context)
+        content = environment().get_template(template).render(_frame(request, context) | {"toast": toast} | context)
     response = HTMLResponse(content, status, headers)
     if toast:
         response.delete_cookie(toasts.COOKIE)
@@ -105,11 +107,11 @@ def system_now(request: Request) -> Any:
     from crm_api.monitoring.service import system_state  # the room comes later than the base page
 
     with request.app.state.database.read() as session:
-        return system_state(session, request.app.state.settings.console_url)
+        return system_state(session, request.app.state.settings.console_url, principal_of(request))
 
 
-def _frame(request: Request) -> dict[str, Any]:
-    """What the base page itself needs."""
+def _frame(request: Request, context: dict[str, Any]) -> dict[str, Any]:
+    """What the base page itself needs, if the page has not asked for it already."""
     theme = request.cookies.get(THEME_COOKIE)
     work, operations, house = navigation.entries(principal_of(request))
     return {
@@ -119,5 +121,5 @@ def _frame(request: Request) -> dict[str, Any]:
         "house": house,
         "console_url": request.app.state.settings.console_url,
         "path": request.url.path,
-        "system": system_now(request) if principal_of(request) else None,
+        "system": system_now(request) if principal_of(request) and "system" not in context else None,
     }

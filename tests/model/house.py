@@ -32,6 +32,7 @@ from email_service.route_watch import RouteWatch
 from email_service.send import Sender
 from email_service.throttle import Throttle
 from email_service.transports.smtp import SmtpTransport
+from shared.alarms import Alarms
 from shared.amqp import Consumer
 from shared.files import FileStore
 from shared.lanes import Lane
@@ -148,7 +149,7 @@ class Worker(Process):
         self.publisher = Publisher(self, house.broker)
         reporter = Reporter(self.publisher)  # type: ignore[arg-type]
         self.intake = Intake(settings, name, self.publisher)  # type: ignore[arg-type]
-        watch = RouteWatch(settings, self.throttle, transport, self.intake.consumer)
+        watch = RouteWatch(settings, self.throttle, transport, self.intake.consumer, Alarms())
         composer = Composer(town.files)
         sender = Sender(settings, name, ledger, self.throttle, transport, composer, reporter.started)
         sender.on_verdict = watch.hear

@@ -22,7 +22,13 @@ BY_ROLE = {
     Role.viewer: {"me", "pages", "account", "system.read", "customers.read", "messages.read"},
     Role.agent: {"customers.change", "messages.send", "messages.change"},
     Role.manager: {"customers.remove_any", "messages.change_any", "reconciliation.read"},
-    Role.operator: {"messages.change", "messages.change_any", "reconciliation.read", "reconciliation.change"},
+    Role.operator: {
+        "messages.change",
+        "messages.change_any",
+        "reconciliation.read",
+        "reconciliation.change",
+        "system.mend",
+    },
 }
 
 

@@ -99,7 +99,8 @@ def test_the_api_and_the_pages_say_the_same(api: TestClient, database: Database)
     with database.write() as session:
         session.add_all([_dispatch(), _worker(1), _worker(2)])
     assert api.get("/api/v1/system").json() == {
-        "broker": "up", "dispatch_up": True, "mail_room_up": 2, "mail_room_of": 2,
+        "well": True, "broker": "up", "dispatch_up": True,
+        "mail_room_up": 2, "mail_room_of": 2, "mail_room_resting": 0, "alarms": [],
         "waiting": 0, "failed": 0, "differences": 0, "console_url": None,
     }  # fmt: skip
 
