@@ -60,6 +60,8 @@ def who_has_key(database: Database, key: str, address: str = "") -> Principal | 
             scopes=api_key.scopes,
             address=address,
             key=api_key.name,
+            key_id=key_id,
+            ends_at=api_key.expires_at,
         )
     if stale:
         with database.write() as session:

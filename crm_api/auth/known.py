@@ -4,8 +4,9 @@ import time
 
 from crm_api.auth import access
 from crm_api.auth.principal import Principal
+from shared.clock import now
 
-# a key that is revoked is out at once (access.py); this is for a process that could not hear of it, and for expiry
+# a key that is revoked is out at once (access.py); this is for a process that could not hear of it
 KEY_KNOWN_SECONDS = 1.0
 MOST = 10_000
 
@@ -22,6 +23,7 @@ class KnownKeys:
 
     def put(self, name: Name, principal: Principal, version: int) -> None:
         """version: as it was before the key was looked up."""
+        left = (principal.ends_at - now()).total_seconds() if principal.ends_at else KEY_KNOWN_SECONDS
         if len(self._known) >= MOST:
             self._known.clear()
-        self._known[name] = (time.monotonic() + KEY_KNOWN_SECONDS, version, principal)
+        self._known[name] = (time.monotonic() + min(left, KEY_KNOWN_SECONDS), version, principal)

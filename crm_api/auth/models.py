@@ -108,6 +108,9 @@ class ApiKey(SQLModel, table=True):
     )
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    made_with: UUID | None = Field(
+        default=None, index=True, description="the key that it was made with; it ends when that one is revoked"
+    )
     scope: list[str] | None = Field(
         default=None, sa_column=Column(JSON(none_as_null=True)), description="verbs; null: all that its user may"
     )

@@ -1,6 +1,7 @@
 """Who is asking."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -15,7 +16,7 @@ class Principal:
     """A signed-in person, or the holder of an API key.
 
     scope: whose idempotency keys these are. scopes: what the key was given, None for all that the role may.
-    address: where the request came from. key: the API key's name.
+    address: where the request came from. key: the API key's name. ends_at: when session or key ends by itself.
     """
 
     user_id: UUID
@@ -27,6 +28,8 @@ class Principal:
     scopes: Scopes | None = None
     address: str = ""
     key: str = ""
+    key_id: UUID | None = None
+    ends_at: datetime | None = None
 
     def may(self, verb: str) -> bool:
         """Raises KeyError for a verb that the table does not have."""

@@ -274,7 +274,6 @@ VERBS: tuple[Verb, ...] = (
             "POST /users/{user_id}/disable",
             "POST /users/{user_id}/enable",
             "POST /users/{user_id}/end-sessions",
-            "POST /users/{user_id}/second-factor-off",
             "GET /api/v1/users",
             "POST /api/v1/users",
             "GET /api/v1/users/{user_id}",
@@ -283,6 +282,14 @@ VERBS: tuple[Verb, ...] = (
             "POST /api/v1/users/{user_id}/disable",
             "POST /api/v1/users/{user_id}/enable",
         ),
+    ),
+    Verb(
+        "users.rescue",
+        (Role.admin,),
+        "turn off the second factor of somebody who has lost it",
+        ("POST /users/{user_id}/second-factor-off",),
+        scope=False,
+        person=True,
     ),
     Verb(
         "keys.manage",

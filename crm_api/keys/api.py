@@ -17,19 +17,19 @@ router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
 @router.get("")
 def list_keys(
     database: DatabaseDep,
-    _: SignedIn,
+    signed_in: SignedIn,
     cursor: Annotated[str | None, Query(max_length=2000, description="`next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[KeyOut]:
-    """Newest first, also those that ended. Never the keys themselves."""
+    """Those that act for the same user, newest first, also those that ended. Never the keys themselves."""
     with database.read() as session:
-        found, following = service.list_page(session, cursor, limit)
+        found, following = service.list_page(session, signed_in, cursor, limit)
         return Page(items=[KeyOut.of(key) for key, _user in found], next=following)
 
 
 @router.post("", status_code=201)
 def make_key(database: DatabaseDep, signed_in: SignedIn, body: KeyIn, response: Response) -> NewKey:
-    """The key stands in this answer and never again."""
+    """The key stands in this answer and never again. It acts for the same user, may no more, and ends not later."""
     with database.write() as session:
         key, secret = service.make(
             session, signed_in, body.user_id or signed_in.user_id, body.name, body.scopes, body.days
@@ -40,6 +40,6 @@ def make_key(database: DatabaseDep, signed_in: SignedIn, body: KeyIn, response: 
 
 @router.post("/{key_id}/revoke")
 def revoke_key(database: DatabaseDep, signed_in: SignedIn, key_id: UUID) -> KeyOut:
-    """Acts at once. 409 if it was revoked before."""
+    """Acts at once, also for every key that was made with it. 409 if it was revoked before."""
     with database.write() as session:
         return KeyOut.of(service.revoke(session, signed_in, key_id))

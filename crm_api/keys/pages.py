@@ -25,10 +25,13 @@ Text = Annotated[str, Form(max_length=1000)]
 
 @router.get("/keys")
 def keys(
-    request: Request, _: SignedIn, database: DatabaseDep, cursor: Annotated[str | None, Query(max_length=2000)] = None
+    request: Request,
+    signed_in: SignedIn,
+    database: DatabaseDep,
+    cursor: Annotated[str | None, Query(max_length=2000)] = None,
 ) -> Response:
     with database.read() as session:
-        found, following = service.list_page(session, cursor)
+        found, following = service.list_page(session, signed_in, cursor)
     return render(
         request,
         "keys/list.html",
@@ -90,9 +93,9 @@ def make(
 
 
 @router.get("/keys/{key_id}/revoke")
-def ask_revoke(request: Request, _: SignedIn, database: DatabaseDep, key_id: UUID) -> Response:
+def ask_revoke(request: Request, signed_in: SignedIn, database: DatabaseDep, key_id: UUID) -> Response:
     with database.read() as session:
-        return render(request, "keys/revoke.html", key=service.get(session, key_id))
+        return render(request, "keys/revoke.html", key=service.get(session, signed_in, key_id))
 
 
 @router.post("/keys/{key_id}/revoke")

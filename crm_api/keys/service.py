@@ -1,5 +1,6 @@
 """The verbs of API keys."""
 
+import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
@@ -14,7 +15,7 @@ from crm_api.auth.keys import make_key, prefix_of
 from crm_api.auth.models import ApiKey, User
 from crm_api.auth.principal import Principal
 from crm_api.auth.roles import SCOPES, granted
-from crm_api.errors import Conflict, FieldProblem, Invalid, NotFound
+from crm_api.errors import Conflict, FieldProblem, Invalid, NotFound, NotSignedIn
 from crm_api.paging import make_cursor, read_cursor
 from shared.clock import now
 
@@ -30,18 +31,21 @@ def condition(key: ApiKey) -> Condition:
     return "expired" if key.expires_at and key.expires_at <= now() else "active"
 
 
-def get(session: Session, key_id: UUID) -> ApiKey:
-    key = session.get(ApiKey, key_id)
-    if key is None:
+def get(session: Session, by: Principal, key_id: UUID, lock: bool = False) -> ApiKey:
+    """A key knows the keys of its user and no others."""
+    key = session.get(ApiKey, key_id, with_for_update=lock)
+    if key is None or (by.via == "api" and key.user_id != by.user_id):
         raise NotFound("There is no such key.")
     return key
 
 
 def list_page(
-    session: Session, cursor: str | None = None, limit: int = 50
+    session: Session, by: Principal, cursor: str | None = None, limit: int = 50
 ) -> tuple[list[tuple[ApiKey, User]], str | None]:
-    """Newest first, each with the user it acts for."""
+    """Newest first, each with the user it acts for; to a key only those of its own user."""
     rows = select(ApiKey, User).where(ApiKey.user_id == User.id).order_by(col(ApiKey.id).desc()).limit(limit + 1)
+    if by.via == "api":
+        rows = rows.where(ApiKey.user_id == by.user_id)
     if cursor:
         rows = rows.where(col(ApiKey.id) < read_cursor(cursor, UUID)[0])
     found = list(session.exec(rows))
@@ -59,8 +63,10 @@ def make(
 ) -> tuple[ApiKey, str]:
     """The key's row, and the key itself, which is nowhere kept. scopes: None for all that its user may.
 
-    A key that was made with a key can do no more than that one. Raises Invalid that names every wrong field.
+    A key that was made with a key acts for the same user, can do no more than that one, and ends with it. Raises
+    Invalid that names every wrong field.
     """
+    parent = _parent(session, by)
     problems: list[FieldProblem] = []
     cleaned = " ".join(name.replace("\0", "").split())
     if not 1 <= len(cleaned) <= MAX_NAME:
@@ -68,9 +74,10 @@ def make(
     user = session.get(User, user_id)
     if user is None or user.disabled_at:
         problems.append(FieldProblem("user_id", "There is no such user, or they are disabled."))
-    if days is not None and not 1 <= days <= MAX_DAYS:
-        problems.append(FieldProblem("days", f"A key ends after 1 to {MAX_DAYS:,} days, or never."))
-    problems += _check_scopes(by, scopes)
+    elif parent and user.id != parent.user_id:
+        problems.append(FieldProblem("user_id", "A key makes keys only for the user that it acts for itself."))
+    expires_at = _end(days, parent, problems)
+    problems += _check_scopes(by, scopes, user)
     if problems or user is None:
         raise Invalid(problems[0].message, *problems)
     secret = make_key()
@@ -79,7 +86,8 @@ def make(
         prefix=prefix_of(secret),
         key_hash=hash_of(secret),
         user_id=user.id,
-        expires_at=now() + timedelta(days=days) if days else None,
+        expires_at=expires_at,
+        made_with=parent.id if parent else None,
         scope=None if scopes is None else sorted(set(scopes)),
     )
     session.add(key)
@@ -89,7 +97,33 @@ def make(
     return key, secret
 
 
-def _check_scopes(by: Principal, scopes: Sequence[str] | None) -> list[FieldProblem]:
+def _parent(session: Session, by: Principal) -> ApiKey | None:
+    """The key with which another is made, locked: it cannot be revoked meanwhile and leave a child behind."""
+    if by.via != "api":
+        return None
+    parent = session.get(ApiKey, by.key_id, with_for_update=True) if by.key_id else None
+    if parent is None or condition(parent) != "active":
+        raise NotSignedIn("This API key is none, or it was revoked.")
+    return parent
+
+
+def _end(days: int | None, parent: ApiKey | None, problems: list[FieldProblem]) -> datetime | None:
+    """When it ends by itself: never after the key that it was made with."""
+    if days is not None and not 1 <= days <= MAX_DAYS:
+        problems.append(FieldProblem("days", f"A key ends after 1 to {MAX_DAYS:,} days, or never."))
+        return None
+    end = now() + timedelta(days=days) if days else None
+    latest = parent.expires_at if parent else None
+    if latest is None:
+        return end
+    left = math.ceil((latest - now()) / timedelta(days=1))
+    if days is None or days > left:
+        what = f"The key that makes it ends in {left} days or less, and this one not later: give 1 to {left}."
+        problems.append(FieldProblem("days", what))
+    return min(end or latest, latest)
+
+
+def _check_scopes(by: Principal, scopes: Sequence[str] | None, user: User | None) -> list[FieldProblem]:
     if scopes is None:
         return [] if by.scopes is None else [FieldProblem("scopes", "This key cannot make one that may do everything.")]
     if not scopes:
@@ -99,6 +133,8 @@ def _check_scopes(by: Principal, scopes: Sequence[str] | None) -> list[FieldProb
     own = granted(by.role, by.via == "api", by.scopes)
     if beyond := sorted(set(scopes) - own):
         return [FieldProblem("scopes", f"You may not give away what you may not do yourself: {', '.join(beyond)}.")]
+    if user and (beyond := sorted(set(scopes) - granted(user.role, True))):
+        return [FieldProblem("scopes", f"{user.name} ({user.role}) may not do that: {', '.join(beyond)}.")]
     return []
 
 
@@ -107,13 +143,25 @@ def _said(value: datetime | None) -> str:
 
 
 def revoke(session: Session, by: Principal, key_id: UUID) -> ApiKey:
-    """It opens nothing from this commit on."""
-    key = session.get(ApiKey, key_id, with_for_update=True)
-    if key is None:
-        raise NotFound("There is no such key.")
+    """It opens nothing from this commit on, nor does any key that was made with it."""
+    key = get(session, by, key_id, lock=True)
     if key.revoked_at:
         raise Conflict(f"The key {key.name} is revoked already.")
-    key.revoked_at = now()
+    for each in [key, *_made_with(session, key.id)]:
+        each.revoked_at = now()
+        more = {} if each is key else {"made_with": key.name}
+        record(session, by, "key.revoked", each.id, each.name, prefix=each.prefix, **more)
     access.changed(session, key.user_id)
-    record(session, by, "key.revoked", key.id, key.name, prefix=key.prefix)
     return key
+
+
+def _made_with(session: Session, key_id: UUID) -> list[ApiKey]:
+    """Those that are not revoked yet, and those made with them in turn."""
+    found: list[ApiKey] = []
+    parents: Sequence[UUID] = [key_id]
+    while parents:
+        rows = select(ApiKey).where(col(ApiKey.made_with).in_(parents)).with_for_update()
+        made = list(session.exec(rows))
+        found += [row for row in made if row.revoked_at is None]
+        parents = [row.id for row in made]
+    return found

@@ -1,7 +1,7 @@
 """/messages and /messages/{id}, and the buttons on them."""
 
 from typing import Annotated, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Query, Request
@@ -14,6 +14,7 @@ from crm_api.messages import actions, sayings, service
 from crm_api.messages.composer_pages import router as composer_router
 from crm_api.messages.views import VIEWS, Fix, foreign_html, list_rows, message_view, tabs
 from crm_api.reconciliation.service import missing_of
+from crm_api.web.downloads import download
 from crm_api.web.security import mail_page
 from crm_api.web.templates import principal_of, render, system_now
 from crm_api.web.toasts import Toast, redirect
@@ -131,12 +132,7 @@ def attachment(
         content = files.get(found.sha256)
     except FileStoreError as problem:
         raise NotFound(f"{found.filename} is no longer stored here.") from problem
-    headers = {
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(found.filename)}",
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-        "Cache-Control": "private, no-cache",
-    }
-    return Response(content, headers=headers, media_type=found.content_type)
+    return download(content, found.filename)
 
 
 @router.post("/messages/{message_id}/cancel")

@@ -9,13 +9,14 @@ from starlette.concurrency import run_in_threadpool
 
 from crm_api.auth.deps import SignedIn
 from crm_api.deps import DatabaseDep, FeedDep
-from crm_api.errors import Invalid, NotFound
+from crm_api.errors import Invalid
 from crm_api.paging import Page
 from crm_api.sandbox import service
 from crm_api.sandbox.deps import StoreDep
-from crm_api.sandbox.mail import read, read_head
+from crm_api.sandbox.mail import read_head
 from crm_api.sandbox.schemas import Cleared, MailOut, MailSummary
-from crm_api.sandbox.store import SandboxStore, StoredMail
+from crm_api.sandbox.store import StoredMail
+from crm_api.web.downloads import download
 
 router = APIRouter(prefix="/api/v1/sandbox", tags=["sandbox"])
 
@@ -68,23 +69,12 @@ def clear(store: StoreDep, signed_in: SignedIn, database: DatabaseDep) -> Cleare
 
 
 @router.get("/messages/{mail_id}", response_model_by_alias=True)
-def message(store: StoreDep, _: SignedIn, mail_id: MailId) -> MailOut:
+def message(store: StoreDep, signed_in: SignedIn, mail_id: MailId) -> MailOut:
     """One mail, read: headers decoded, text, HTML, attachments."""
-    return MailOut.of(read(_get(store, mail_id)))
+    return MailOut.of(service.get(store, signed_in, mail_id))
 
 
 @router.get("/messages/{mail_id}/raw", response_class=Response, responses={200: {"content": {"message/rfc822": {}}}})
-def raw(store: StoreDep, _: SignedIn, mail_id: MailId) -> Response:
+def raw(store: StoreDep, signed_in: SignedIn, mail_id: MailId) -> Response:
     """The mail as it came."""
-    return Response(
-        _get(store, mail_id).content,
-        media_type="message/rfc822",
-        headers={"Content-Disposition": f'attachment; filename="mail-{mail_id}.eml"'},
-    )
-
-
-def _get(store: SandboxStore, mail_id: int) -> StoredMail:
-    mail = store.get(mail_id)
-    if mail is None:
-        raise NotFound("There is no such mail. The inbox may have been emptied.")
-    return mail
+    return download(service.get(store, signed_in, mail_id).stored.content, f"mail-{mail_id}.eml", "message/rfc822")

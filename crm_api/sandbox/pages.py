@@ -1,7 +1,7 @@
 """/sandbox: the inbox where trial mails go. What came in is foreign: it is shown in a frame that can do nothing."""
 
 from typing import Annotated, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
@@ -11,9 +11,9 @@ from crm_api.deps import DatabaseDep, SettingsDep
 from crm_api.errors import NotFound
 from crm_api.sandbox import service
 from crm_api.sandbox.deps import StoreDep
-from crm_api.sandbox.mail import ReadMail, read, read_head
+from crm_api.sandbox.mail import read_head
 from crm_api.sandbox.scripts import EXAMPLES
-from crm_api.sandbox.store import SandboxStore
+from crm_api.web.downloads import download
 from crm_api.web.security import mail_page
 from crm_api.web.templates import render
 from crm_api.web.toasts import Toast, redirect
@@ -70,8 +70,10 @@ def clear(store: StoreDep, signed_in: SignedIn, database: DatabaseDep) -> Respon
 
 
 @router.get("/sandbox/{mail_id}")
-def mail(request: Request, mail_id: MailId, store: StoreDep, _: SignedIn, show: Shown | None = None) -> Response:
-    found = _get(store, mail_id)
+def mail(
+    request: Request, mail_id: MailId, store: StoreDep, signed_in: SignedIn, show: Shown | None = None
+) -> Response:
+    found = service.get(store, signed_in, mail_id)
     there: list[tuple[Shown, str]] = [("headers", "Headers"), ("source", "Source")]
     if found.text is not None:
         there.insert(0, ("text", "Text"))
@@ -91,37 +93,25 @@ def mail(request: Request, mail_id: MailId, store: StoreDep, _: SignedIn, show: 
 
 
 @router.get("/sandbox/{mail_id}/html")
-def mail_html(mail_id: MailId, store: StoreDep, _: SignedIn) -> Response:
+def mail_html(mail_id: MailId, store: StoreDep, signed_in: SignedIn) -> Response:
     """The mail's own HTML for its frame: no script, nothing from elsewhere."""
-    found = _get(store, mail_id)
+    found = service.get(store, signed_in, mail_id)
     if found.html is None:
         raise NotFound("This mail has no HTML.")
     return mail_page(found.html)
 
 
 @router.get("/sandbox/{mail_id}/source")
-def source(mail_id: MailId, store: StoreDep, _: SignedIn) -> Response:
-    found = _get(store, mail_id)
-    headers = {"Content-Disposition": f'attachment; filename="mail-{mail_id}.eml"'}
-    return Response(found.stored.content, media_type="message/rfc822", headers=headers)
+def source(mail_id: MailId, store: StoreDep, signed_in: SignedIn) -> Response:
+    found = service.get(store, signed_in, mail_id)
+    return download(found.stored.content, f"mail-{mail_id}.eml")
 
 
 @router.get("/sandbox/{mail_id}/files/{position}")
-def file(mail_id: MailId, position: int, store: StoreDep, _: SignedIn) -> Response:
+def file(mail_id: MailId, position: int, store: StoreDep, signed_in: SignedIn) -> Response:
     """Always a download: a browser never opens what somebody attached."""
-    found = _get(store, mail_id)
+    found = service.get(store, signed_in, mail_id)
     if not 0 <= position < len(found.files):
         raise NotFound("There is no such file.")
     one = found.files[position]
-    headers = {
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(one.filename, safe='')}",
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-    }
-    return Response(one.content, media_type="application/octet-stream", headers=headers)
-
-
-def _get(store: SandboxStore, mail_id: int) -> ReadMail:
-    stored = store.get(mail_id)
-    if stored is None:
-        raise NotFound("There is no such mail. The inbox may have been emptied.")
-    return read(stored)
+    return download(one.content, one.filename)

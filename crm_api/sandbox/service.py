@@ -2,6 +2,7 @@
 entry is the decision and says up to which mail, the file follows, at the latest at web's next start."""
 
 import logging
+import re
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -10,12 +11,38 @@ from sqlmodel import col, select
 from crm_api.audit.models import RARE, AuditEntry
 from crm_api.audit.record import record
 from crm_api.auth.principal import Principal
+from crm_api.auth.reach import is_narrow
 from crm_api.db import Database
+from crm_api.errors import Forbidden, NotFound
+from crm_api.sandbox.mail import ReadMail, read
 from crm_api.sandbox.store import SandboxStore
 
 log = logging.getLogger(__name__)
 
+# /links/<256 random bits> (crm_api.auth.mails)
+_LETS_IN = re.compile(r"/links/[\w-]{43}")
+
 ACTION = "sandbox.cleared"
+
+
+def get(store: SandboxStore, by: Principal, mail_id: int) -> ReadMail:
+    """A mail with a link that lets somebody choose a password is not for a key that may less than its user."""
+    stored = store.get(mail_id)
+    if stored is None:
+        raise NotFound("There is no such mail. The inbox may have been emptied.")
+    mail = read(stored)
+    if is_narrow(by) and _LETS_IN.search(_all_words(mail)):
+        raise Forbidden(
+            "This mail holds a link with which somebody chooses a password. A key reads it only if it may everything "
+            "that its user may, without an end."
+        )
+    return mail
+
+
+def _all_words(mail: ReadMail) -> str:
+    files = [file.content.decode("ascii", "replace") for file in mail.files]
+    headers = [value for _, value in mail.headers]
+    return "\n".join([mail.text or "", mail.html or "", *headers, *files])
 
 
 def clear(store: SandboxStore, database: Database, principal: Principal) -> int:

@@ -13,6 +13,7 @@ from crm_api.auth import access, links
 from crm_api.auth.mails import send_link
 from crm_api.auth.models import NO_PASSWORD, SignIn, User
 from crm_api.auth.principal import Principal
+from crm_api.auth.reach import check_reach
 from crm_api.auth.roles import Role
 from crm_api.auth.service import clean_login, sign_out_everywhere
 from crm_api.errors import Conflict, FieldProblem, Invalid, NotFound
@@ -71,6 +72,7 @@ def add(session: Session, by: Principal, email: str, name: str, role: str) -> Us
     if address and session.exec(select(User.id).where(User.email == address)).first():
         problems.append(FieldProblem("email", f"{address} has an account already."))
     _raise(problems)
+    check_reach(by, chosen)
     user = User(email=address, name=cleaned, role=chosen, password_hash=NO_PASSWORD)
     session.add(user)
     session.flush()
@@ -83,6 +85,7 @@ def invite(session: Session, files: FileStore, settings: CrmSettings, by: Princi
     user = get(session, user_id)
     if user.disabled_at:
         raise Conflict(f"{user.name} is disabled. Let them in again first.")
+    check_reach(by, user.role)
     send_link(session, files, settings, by, user, "invite" if user.invited else "reset")
     record(session, by, "user.invited", user.id, user.email)
     return user
@@ -97,6 +100,7 @@ def change(session: Session, by: Principal, user_id: UUID, name: str | None, rol
     }
     _raise(problems)
     user = _get_to_change(session, user_id)
+    check_reach(by, user.role, new["role"] or user.role)
     changes = {
         field: [getattr(user, field), value]
         for field, value in new.items()
@@ -115,6 +119,7 @@ def change(session: Session, by: Principal, user_id: UUID, name: str | None, rol
 def disable(session: Session, by: Principal, user_id: UUID) -> User:
     """Out at once, everywhere; their keys open nothing. What they did keeps their name."""
     user = _get_to_change(session, user_id)
+    check_reach(by, user.role)
     if user.id == by.user_id:
         raise Conflict("You cannot disable yourself. Another admin can.")
     if user.disabled_at is None:
@@ -129,6 +134,7 @@ def disable(session: Session, by: Principal, user_id: UUID) -> User:
 
 def enable(session: Session, by: Principal, user_id: UUID) -> User:
     user = _get_to_change(session, user_id)
+    check_reach(by, user.role)
     if user.disabled_at is not None:
         user.disabled_at = None
         access.changed(session, user.id)
@@ -138,6 +144,7 @@ def enable(session: Session, by: Principal, user_id: UUID) -> User:
 
 def end_sessions(session: Session, by: Principal, user_id: UUID) -> int:
     user = get(session, user_id)
+    check_reach(by, user.role)
     ended = sign_out_everywhere(session, user.id)
     if ended:
         record(session, by, "user.sessions_ended", user.id, user.email, sessions=ended)
