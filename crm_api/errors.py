@@ -4,6 +4,7 @@ Problem                       answered as RFC 9457 problem document under /api, 
 ├── Invalid            422    names each field and what to write instead
 ├── NotFound           404
 ├── Conflict           409    the thing is not in a state in which that can be done
+├── PreconditionFailed 412    If-Match names another version than the one that is there
 ├── TooLarge           413
 ├── NotSignedIn        401
 ├── Forbidden          403
@@ -83,6 +84,18 @@ class Conflict(Problem):
     meaning = "The thing is not, or no longer, in a state in which that can be done. Look at it again."
 
 
+class PreconditionFailed(Problem):
+    status, kind = 412, "precondition-failed"
+    meaning = (
+        "`If-Match` names no version that is there now: somebody has changed it since it was read. Nothing was done. "
+        "`ETag` of this answer is the version that is there; read it again and decide anew."
+    )
+
+    def __init__(self, detail: str, etag: str) -> None:
+        super().__init__(detail)
+        self.etag = etag
+
+
 class TooLarge(Problem):
     status, kind = 413, "too-large"
     meaning = "More than the settings allow. `errors` names the field and the limit."
@@ -140,6 +153,8 @@ def answer(request: Request, problem: Problem) -> Response:
     headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "2"}}.get(problem.status, {})
     if isinstance(problem, TooMany):
         headers = {"Retry-After": str(problem.seconds)}
+    elif isinstance(problem, PreconditionFailed):
+        headers = {"ETag": problem.etag}
     elif problem.status == 405:
         headers = {"Allow": ", ".join(sorted(_methods(request)))}
     if request.url.path.startswith("/api/"):

@@ -133,6 +133,7 @@ VERBS: tuple[Verb, ...] = (
             "GET /api/v1/customers/{customer_id}",
             "GET /api/v1/customers/{customer_id}/timeline",
             "GET /api/v1/customers/{customer_id}/contacts",
+            "GET /api/v1/customers/{customer_id}/contacts/{contact_id}",
         ),
     ),
     Verb(

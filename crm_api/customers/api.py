@@ -8,8 +8,9 @@ from sqlmodel import Session
 
 from crm_api.auth.deps import SignedIn
 from crm_api.customers import service
+from crm_api.customers.checks import CONTACT_FIELDS
 from crm_api.customers.finding import Sort
-from crm_api.customers.models import Customer
+from crm_api.customers.models import Contact, Customer
 from crm_api.customers.schemas import (
     ContactIn,
     ContactOut,
@@ -23,6 +24,7 @@ from crm_api.customers.schemas import (
 from crm_api.customers.timeline import Kind
 from crm_api.deps import DatabaseDep
 from crm_api.paging import Page
+from crm_api.preconditions import TAGGED, TAGGED_NEW, Condition, IfMatch, etag_of, tell
 
 router = APIRouter(prefix="/api/v1/customers", tags=["customers"])
 
@@ -30,9 +32,39 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(max_length=2000, description="`next` of the page before")]
 
 
-def _out(session: Session, customer: Customer) -> CustomerOut:
+def _out(session: Session, customer: Customer, response: Response) -> CustomerOut:
+    session.flush()
     tags = service.tags_of(session, [customer.id])[customer.id]
+    tell(response, _etag(customer, tags))
     return CustomerOut.of(customer, tags, service.same_address(session, customer))
+
+
+def _etag(customer: Customer, tags: list[str]) -> str:
+    """All that can be changed about a customer; not when a message was last written to them."""
+    fields = [getattr(customer, name) for name in service.CUSTOMER_FIELDS]
+    return etag_of("customer", customer.id, fields, customer.archived, tags)
+
+
+def _check(session: Session, customer_id: UUID, if_match: Condition) -> None:
+    """Locks the customer first: what is compared is what will be changed."""
+    if if_match:
+        customer = service.get_to_change(session, customer_id)
+        if_match.check(_etag(customer, service.tags_of(session, [customer_id])[customer_id]))
+
+
+def _contact_out(contact: Contact, response: Response) -> ContactOut:
+    tell(response, _contact_etag(contact))
+    return ContactOut.of(contact)
+
+
+def _contact_etag(contact: Contact) -> str:
+    return etag_of("contact", contact.id, [getattr(contact, name) for name in CONTACT_FIELDS])
+
+
+def _check_contact(session: Session, customer_id: UUID, contact_id: UUID, if_match: Condition) -> None:
+    if if_match:
+        service.get_to_change(session, customer_id)
+        if_match.check(_contact_etag(service.get_contact(session, customer_id, contact_id)))
 
 
 @router.get("")
@@ -55,14 +87,13 @@ def list_customers(
         return Page(items=[CustomerOut.of(customer, tags[customer.id]) for customer in found], next=following)
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=TAGGED_NEW)
 def create_customer(database: DatabaseDep, principal: SignedIn, body: CustomerIn, response: Response) -> CustomerOut:
     """A mail address may belong to several customers; `same_address` names the others."""
     with database.write() as session:
         customer = service.create(session, principal, body.texts(), body.tags)
-        session.flush()
         response.headers["Location"] = f"/api/v1/customers/{customer.id}"
-        return _out(session, customer)
+        return _out(session, customer, response)
 
 
 @router.get("/tags")
@@ -72,39 +103,62 @@ def list_tags(database: DatabaseDep, _: SignedIn) -> list[str]:
         return service.all_tags(session)
 
 
-@router.get("/{customer_id}")
-def get_customer(database: DatabaseDep, _: SignedIn, customer_id: UUID) -> CustomerOut:
+@router.get("/{customer_id}", responses=TAGGED)
+def get_customer(database: DatabaseDep, _: SignedIn, customer_id: UUID, response: Response) -> CustomerOut:
+    """`ETag` stands for what can be changed: send it as `If-Match` to change only this version."""
     with database.read() as session:
-        return _out(session, service.get(session, customer_id))
+        return _out(session, service.get(session, customer_id), response)
 
 
-@router.patch("/{customer_id}")
-def update_customer(database: DatabaseDep, principal: SignedIn, customer_id: UUID, body: CustomerPatch) -> CustomerOut:
-    """Changes what is given; every change is a line of the time line, with who, old and new."""
+@router.patch("/{customer_id}", responses=TAGGED)
+def update_customer(
+    database: DatabaseDep,
+    principal: SignedIn,
+    customer_id: UUID,
+    body: CustomerPatch,
+    if_match: IfMatch,
+    response: Response,
+) -> CustomerOut:
+    """Changes what is given and nothing else; every change is a line of the time line, with who, old and new."""
     with database.write() as session:
-        customer = service.update(session, principal, customer_id, body.texts(), body.tags)
-        session.flush()
-        return _out(session, customer)
+        _check(session, customer_id, if_match)
+        customer = service.update(
+            session,
+            principal,
+            customer_id,
+            body.texts(),
+            body.tags,
+            add_tags=body.add_tags,
+            remove_tags=body.remove_tags,
+        )
+        return _out(session, customer, response)
 
 
 @router.delete("/{customer_id}", status_code=204)
-def delete_customer(database: DatabaseDep, principal: SignedIn, customer_id: UUID) -> None:
+def delete_customer(database: DatabaseDep, principal: SignedIn, customer_id: UUID, if_match: IfMatch) -> None:
     """Only one that nothing was ever written to (else 409: archive it). Who is no manager deletes only their own."""
     with database.write() as session:
+        _check(session, customer_id, if_match)
         service.remove(session, principal, customer_id)
 
 
-@router.post("/{customer_id}/archive")
-def archive_customer(database: DatabaseDep, principal: SignedIn, customer_id: UUID) -> CustomerOut:
+@router.post("/{customer_id}/archive", responses=TAGGED)
+def archive_customer(
+    database: DatabaseDep, principal: SignedIn, customer_id: UUID, if_match: IfMatch, response: Response
+) -> CustomerOut:
     """Takes it out of lists and suggestions. Archiving twice is archiving once."""
     with database.write() as session:
-        return _out(session, service.archive(session, principal, customer_id))
+        _check(session, customer_id, if_match)
+        return _out(session, service.archive(session, principal, customer_id), response)
 
 
-@router.post("/{customer_id}/restore")
-def restore_customer(database: DatabaseDep, principal: SignedIn, customer_id: UUID) -> CustomerOut:
+@router.post("/{customer_id}/restore", responses=TAGGED)
+def restore_customer(
+    database: DatabaseDep, principal: SignedIn, customer_id: UUID, if_match: IfMatch, response: Response
+) -> CustomerOut:
     with database.write() as session:
-        return _out(session, service.restore(session, principal, customer_id))
+        _check(session, customer_id, if_match)
+        return _out(session, service.restore(session, principal, customer_id), response)
 
 
 @router.get("/{customer_id}/timeline")
@@ -137,21 +191,45 @@ def list_contacts(database: DatabaseDep, _: SignedIn, customer_id: UUID) -> list
         return [ContactOut.of(contact) for contact in service.contacts(session, customer_id)]
 
 
-@router.post("/{customer_id}/contacts", status_code=201)
-def add_contact(database: DatabaseDep, principal: SignedIn, customer_id: UUID, body: ContactIn) -> ContactOut:
-    with database.write() as session:
-        return ContactOut.of(service.add_contact(session, principal, customer_id, body.texts()))
-
-
-@router.patch("/{customer_id}/contacts/{contact_id}")
-def update_contact(
-    database: DatabaseDep, principal: SignedIn, customer_id: UUID, contact_id: UUID, body: ContactPatch
+@router.post("/{customer_id}/contacts", status_code=201, responses=TAGGED_NEW)
+def add_contact(
+    database: DatabaseDep, principal: SignedIn, customer_id: UUID, body: ContactIn, response: Response
 ) -> ContactOut:
     with database.write() as session:
-        return ContactOut.of(service.update_contact(session, principal, customer_id, contact_id, body.texts()))
+        contact = service.add_contact(session, principal, customer_id, body.texts())
+        response.headers["Location"] = f"/api/v1/customers/{customer_id}/contacts/{contact.id}"
+        return _contact_out(contact, response)
+
+
+@router.get("/{customer_id}/contacts/{contact_id}", responses=TAGGED)
+def get_contact(
+    database: DatabaseDep, _: SignedIn, customer_id: UUID, contact_id: UUID, response: Response
+) -> ContactOut:
+    with database.read() as session:
+        return _contact_out(service.get_contact(session, customer_id, contact_id), response)
+
+
+@router.patch("/{customer_id}/contacts/{contact_id}", responses=TAGGED)
+def update_contact(
+    database: DatabaseDep,
+    principal: SignedIn,
+    customer_id: UUID,
+    contact_id: UUID,
+    body: ContactPatch,
+    if_match: IfMatch,
+    response: Response,
+) -> ContactOut:
+    """Changes what is given and nothing else."""
+    with database.write() as session:
+        _check_contact(session, customer_id, contact_id, if_match)
+        contact = service.update_contact(session, principal, customer_id, contact_id, body.texts())
+        return _contact_out(contact, response)
 
 
 @router.delete("/{customer_id}/contacts/{contact_id}", status_code=204)
-def remove_contact(database: DatabaseDep, principal: SignedIn, customer_id: UUID, contact_id: UUID) -> None:
+def remove_contact(
+    database: DatabaseDep, principal: SignedIn, customer_id: UUID, contact_id: UUID, if_match: IfMatch
+) -> None:
     with database.write() as session:
+        _check_contact(session, customer_id, contact_id, if_match)
         service.remove_contact(session, principal, customer_id, contact_id)

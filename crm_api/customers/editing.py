@@ -1,149 +1,129 @@
-"""The forms: a new customer, a customer's details, the people there."""
+"""The forms of a new customer and of a customer's details. Those of the people there: contact_pages.py."""
 
-from collections.abc import Mapping
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from sqlmodel import Session
 
 from crm_api.auth.deps import SignedIn
 from crm_api.customers import service
-from crm_api.customers.checks import CONTACT_FIELDS, CUSTOMER_FIELDS
-from crm_api.customers.models import Contact, Customer
-from crm_api.customers.views import Form, form_of
+from crm_api.customers.changed_by import archived_by, changed_by, removed_by
+from crm_api.customers.checks import CUSTOMER_FIELDS
+from crm_api.customers.contact_pages import router as contact_router
+from crm_api.customers.models import Customer
+from crm_api.customers.views import form_values
 from crm_api.deps import DatabaseDep
-from crm_api.errors import Invalid
+from crm_api.edits import EditConflict
+from crm_api.errors import Invalid, NotFound
+from crm_api.web.forms import Change, Form, Typed, edit_of, form_again, form_showing, form_with_clashes
 from crm_api.web.templates import render
 from crm_api.web.toasts import Toast, redirect
 
 router = APIRouter(include_in_schema=False)
+router.include_router(contact_router)
 
-_MAX_FIELDS = 40
-
-
-async def _typed(request: Request) -> dict[str, str]:
-    """The form's texts; files and unknown fields are dropped where they are read."""
-    async with request.form(max_files=0, max_fields=_MAX_FIELDS) as form:
-        return {name: value for name, value in form.items() if isinstance(value, str)}
+FIELDS = (*CUSTOMER_FIELDS, "tags")
 
 
-Typed = Annotated[dict[str, str], Depends(_typed)]
-
-
-def _of(typed: Mapping[str, str], names: Mapping[str, int]) -> dict[str, str]:
-    return {name: typed.get(name, "") for name in names}
-
-
-def _errors(problem: Invalid) -> dict[str, str]:
-    """By field of the form: tags[2] stands at tags."""
-    found: dict[str, str] = {}
-    for error in problem.errors:
-        found.setdefault(error.field.partition("[")[0], error.message)
-    return found
-
-
-def _customer_form(request: Request, form: Form, customer: Customer | None) -> Response:
-    return render(request, "customers/edit.html", status=422 if form.errors else 200, form=form, customer=customer)
+def _form(
+    request: Request, form: Form, customer: Customer | None, archived: bool = False, gone: Change | None = None
+) -> Response:
+    return render(
+        request,
+        "customers/edit.html",
+        status=409 if gone else form.status,
+        form=form,
+        customer=customer,
+        archived=archived,
+        gone=gone,
+    )
 
 
 @router.get("/customers/new")
 def new_customer(request: Request, _: SignedIn, email: Annotated[str, Query(max_length=254)] = "") -> Response:
-    return _customer_form(request, Form({"email": email}), None)
+    return _form(request, Form({"email": email}), None)
 
 
 @router.post("/customers")
 def create_customer(request: Request, principal: SignedIn, database: DatabaseDep, typed: Typed) -> Response:
+    values = {name: typed.get(name, "") for name in CUSTOMER_FIELDS}
     try:
         with database.write() as session:
-            customer = service.create(session, principal, _of(typed, CUSTOMER_FIELDS), typed.get("tags", "").split(","))
+            customer = service.create(session, principal, values, _tags(typed.get("tags", "")))
     except Invalid as problem:
-        return _customer_form(request, Form(typed, _errors(problem)), None)
+        return _form(request, form_again(typed, FIELDS, problem), None)
     return redirect(f"/customers/{customer.id}", Toast(f"{customer.name} is added."))
 
 
 @router.get("/customers/{customer_id}/edit")
 def edit_customer(request: Request, _: SignedIn, database: DatabaseDep, customer_id: UUID) -> Response:
     with database.read() as session:
-        customer = service.get(session, customer_id)
-        tags = service.tags_of(session, [customer_id])[customer_id]
-    return _customer_form(request, form_of(customer, tags), customer)
+        customer, values = _kept(session, customer_id)
+    return _form(request, form_showing(values), customer, customer.archived)
 
 
 @router.post("/customers/{customer_id}/edit")
 def update_customer(
     request: Request, principal: SignedIn, database: DatabaseDep, customer_id: UUID, typed: Typed
 ) -> Response:
+    """Writes what the person changed. What others changed meanwhile stays; the same field twice is asked about."""
+    edit = edit_of(typed, FIELDS)
+    tags, had = _tags(edit.values.get("tags", "")), _tags(edit.seen.get("tags", ""))
+    whole = tags if "tags" in edit.values and "tags" not in edit.seen else None
+    fields = {name: value for name, value in edit.values.items() if name != "tags"}
     try:
         with database.write() as session:
-            tags = typed.get("tags", "").split(",")
-            service.update(session, principal, customer_id, _of(typed, CUSTOMER_FIELDS), tags)
-    except Invalid as problem:
+            customer = service.update(
+                session,
+                principal,
+                customer_id,
+                fields,
+                whole,
+                seen=edit.seen,
+                add_tags=[name for name in tags if name not in had] if whole is None else (),
+                remove_tags=[name for name in had if name not in tags],
+            )
+    except (Invalid, EditConflict) as problem:
         with database.read() as session:
-            customer = service.get(session, customer_id)
-        return _customer_form(request, Form(typed, _errors(problem)), customer)
-    return redirect(f"/customers/{customer_id}")
-
-
-def _contact_form(request: Request, form: Form, customer: Customer, contact: Contact | None) -> Response:
-    return render(
-        request,
-        "customers/contact.html",
-        status=422 if form.errors else 200,
-        form=form,
-        customer=customer,
-        contact=contact,
-    )
-
-
-@router.get("/customers/{customer_id}/contacts/new")
-def new_contact(request: Request, _: SignedIn, database: DatabaseDep, customer_id: UUID) -> Response:
-    with database.read() as session:
-        customer = service.get(session, customer_id)
-    return _contact_form(request, Form({}), customer, None)
-
-
-@router.post("/customers/{customer_id}/contacts")
-def add_contact(
-    request: Request, principal: SignedIn, database: DatabaseDep, customer_id: UUID, typed: Typed
-) -> Response:
-    try:
-        with database.write() as session:
-            service.add_contact(session, principal, customer_id, _of(typed, CONTACT_FIELDS))
-    except Invalid as problem:
-        with database.read() as session:
-            customer = service.get(session, customer_id)
-        return _contact_form(request, Form(typed, _errors(problem)), customer, None)
-    return redirect(f"/customers/{customer_id}")
-
-
-@router.get("/customers/{customer_id}/contacts/{contact_id}")
-def edit_contact(request: Request, _: SignedIn, database: DatabaseDep, customer_id: UUID, contact_id: UUID) -> Response:
-    with database.read() as session:
-        customer = service.get(session, customer_id)
-        contact = service.get_contact(session, customer_id, contact_id)
-    return _contact_form(request, form_of(contact), customer, contact)
-
-
-@router.post("/customers/{customer_id}/contacts/{contact_id}")
-def update_contact(
-    request: Request,
-    principal: SignedIn,
-    database: DatabaseDep,
-    customer_id: UUID,
-    contact_id: UUID,
-    typed: Typed,
-) -> Response:
-    """Saves, or removes when the button said so."""
-    try:
-        with database.write() as session:
-            if typed.get("do") == "remove":
-                service.remove_contact(session, principal, customer_id, contact_id)
+            customer, kept = _kept(session, customer_id)
+            if isinstance(problem, Invalid):
+                form = form_again(typed, FIELDS, problem)
             else:
-                service.update_contact(session, principal, customer_id, contact_id, _of(typed, CONTACT_FIELDS))
-    except Invalid as problem:
+                merged = _merged(_tags(kept["tags"]), had, tags) if "tags" in edit.values else kept["tags"]
+                changed = changed_by(session, customer_id)
+                form = form_with_clashes(typed | {"tags": merged}, kept, problem.clashes, changed)
+        return _form(request, form, customer, typed.get("archived") == "yes")
+    except NotFound:
         with database.read() as session:
-            customer = service.get(session, customer_id)
-            contact = service.get_contact(session, customer_id, contact_id)
-        return _contact_form(request, Form(typed, _errors(problem)), customer, contact)
-    return redirect(f"/customers/{customer_id}")
+            gone = removed_by(session, customer_id)
+        if gone is None:
+            raise
+        return _form(request, Form({name: typed.get(name, "") for name in FIELDS}), None, gone=gone)
+    return redirect(f"/customers/{customer_id}", _archived_since(database, typed, customer))
+
+
+def _archived_since(database: DatabaseDep, typed: Typed, customer: Customer) -> Toast | None:
+    """Said if it happened while the form was open."""
+    if not customer.archived or typed.get("archived") != "no":
+        return None
+    with database.read() as session:
+        change = archived_by(session, customer.id)
+    by = change.by if change else "Somebody"
+    return Toast("Saved.", f"{by} has archived {customer.name} in the meantime.", link="", trouble=True)
+
+
+def _kept(session: Session, customer_id: UUID) -> tuple[Customer, dict[str, str]]:
+    customer = service.get(session, customer_id)
+    return customer, form_values(customer, service.tags_of(session, [customer_id])[customer_id])
+
+
+def _merged(kept: list[str], had: list[str], tags: list[str]) -> str:
+    """What others made of the tags, and what this person added and removed."""
+    return ", ".join(dict.fromkeys([*(name for name in kept if name not in had or name in tags), *tags]))
+
+
+def _tags(text: str) -> list[str]:
+    """As they are typed, each once, in small letters; what a tag may be is checked by the service."""
+    return list(dict.fromkeys(name for part in text.split(",") if (name := " ".join(part.split()).lower())))

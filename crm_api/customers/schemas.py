@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
+from crm_api.customers.checks import MAX_TAGS
 from crm_api.customers.models import Contact, Customer, CustomerEntry
 from crm_api.customers.timeline import Line
 from crm_api.messages.states import State
@@ -41,7 +42,7 @@ class Fields(BaseModel):
     def texts(self) -> dict[str, str]:
         return {
             name: value
-            for name, value in self.model_dump(exclude={"tags"}, exclude_unset=True).items()
+            for name, value in self.model_dump(exclude={"tags", "add_tags", "remove_tags"}, exclude_unset=True).items()
             if value is not None
         }
 
@@ -62,7 +63,7 @@ class CustomerIn(Fields):
 
 
 class CustomerPatch(Fields):
-    """Only what is given changes. tags: all that the customer should have."""
+    """Only what is given changes, whatever others changed since it was read (If-Match refuses that)."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"example": {"phone": "+46 31 555 01 99", "tags": ["architect"]}}
@@ -75,7 +76,15 @@ class CustomerPatch(Fields):
     phone: str | None = None
     address: str | None = None
     language: str | None = None
-    tags: list[str] | None = None
+    tags: list[str] | None = Field(None, description="all that the customer should have; not beside the next two")
+    add_tags: list[str] = Field([], max_length=MAX_TAGS, description="the others stay, whoever gave them")
+    remove_tags: list[str] = Field([], max_length=MAX_TAGS)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "CustomerPatch":
+        if self.tags is not None and (self.add_tags or self.remove_tags):
+            raise ValueError("Give all tags, or those to add and to remove.")
+        return self
 
 
 class SameAddress(BaseModel):

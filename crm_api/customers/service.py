@@ -20,9 +20,10 @@ from crm_api.customers.checks import (
 )
 from crm_api.customers.finding import count_customers, list_page, suggest
 from crm_api.customers.models import Contact, Customer, CustomerEntry, CustomerTag, CustomerWord
-from crm_api.customers.tags import all_tags, set_tags, tags_of
+from crm_api.customers.tags import add_and_remove, all_tags, set_tags, tags_of
 from crm_api.customers.timeline import timeline
 from crm_api.customers.words import fold, words_of
+from crm_api.edits import write_changes
 from crm_api.errors import Conflict, Forbidden, Invalid, NotFound
 from crm_api.messages.models import Delivery
 from shared.clock import now
@@ -43,7 +44,8 @@ def owner_of(session: Session, customer: Customer) -> User | None:
     return session.get(User, customer.owner_id) if customer.owner_id else None
 
 
-def _get_to_change(session: Session, customer_id: UUID) -> Customer:
+def get_to_change(session: Session, customer_id: UUID) -> Customer:
+    """Locked: whoever else changes it, its tags or its people waits until this transaction ends."""
     customer = session.get(Customer, customer_id, with_for_update=True)
     if customer is None:
         raise NotFound("There is no such customer.")
@@ -72,18 +74,30 @@ def update(
     customer_id: UUID,
     values: Mapping[str, str],
     tags: Sequence[str] | None = None,
+    *,
+    seen: Mapping[str, str] | None = None,
+    add_tags: Sequence[str] = (),
+    remove_tags: Sequence[str] = (),
 ) -> Customer:
-    """Changes the given fields, and the tags if they are given. Nothing changed: nothing noted."""
+    """Changes the given fields. tags: all that the customer should have; add_tags, remove_tags leave the others alone.
+
+    seen: what the writer saw in the fields; raises EditConflict if somebody else changed them since. Nothing changed:
+    nothing noted.
+    """
     cleaned = clean(values, CUSTOMER_FIELDS)
     names = clean_tags(tags) if tags is not None else None
-    customer = _get_to_change(session, customer_id)
-    changes = _change(customer, cleaned)
-    need_one({name: getattr(customer, name) for name in _NAMING}, *_NAMING)
+    more, less = clean_tags(add_tags), clean_tags(remove_tags)
+    customer = get_to_change(session, customer_id)
+    changes = write_changes(customer, cleaned, seen)
+    if changes:
+        need_one({name: getattr(customer, name) for name in _NAMING}, *_NAMING)
     data: dict[str, object] = {"changes": changes} if changes else {}
     if names is not None:
         added, removed = set_tags(session, customer_id, names)
-        if added or removed:
-            data["tags"] = {"added": added, "removed": removed}
+    else:
+        added, removed = add_and_remove(session, customer_id, more, less)
+    if added or removed:
+        data["tags"] = {"added": added, "removed": removed}
     if data:
         _sort(customer)
         _index(session, customer)
@@ -101,7 +115,7 @@ def restore(session: Session, principal: Principal, customer_id: UUID) -> Custom
 
 
 def _set_archived(session: Session, principal: Principal, customer_id: UUID, archived: bool) -> Customer:
-    customer = _get_to_change(session, customer_id)
+    customer = get_to_change(session, customer_id)
     if customer.archived != archived:
         customer.archived = archived
         _note(session, customer, principal, "archived" if archived else "restored")
@@ -110,7 +124,7 @@ def _set_archived(session: Session, principal: Principal, customer_id: UUID, arc
 
 def remove(session: Session, principal: Principal, customer_id: UUID) -> None:
     """Deletes a customer that nothing was ever written to; raises Conflict for any other, Forbidden for who may not."""
-    customer = _get_to_change(session, customer_id)
+    customer = get_to_change(session, customer_id)
     if customer.owner_id != principal.user_id and not principal.may("customers.remove_any"):
         raise Forbidden("Somebody else added this customer. They can delete it, or a manager. You can archive it.")
     if session.exec(select(Delivery.id).where(Delivery.customer_id == customer_id).limit(1)).first():
@@ -147,42 +161,52 @@ def add_contact(session: Session, principal: Principal, customer_id: UUID, value
     """values: any of CONTACT_FIELDS."""
     cleaned = dict.fromkeys(CONTACT_FIELDS, "") | clean(values, CONTACT_FIELDS)
     need_one(cleaned, "first_name", "last_name", "email")
-    customer = _get_to_change(session, customer_id)
+    customer = get_to_change(session, customer_id)
     if len(contacts(session, customer_id)) >= MAX_CONTACTS:
         raise Invalid.field("first_name", f"A customer has at most {MAX_CONTACTS} contacts.")
     contact = Contact.model_validate(cleaned | {"customer_id": customer_id})
     session.add(contact)
     session.flush()
     _index(session, customer)
-    _note(session, customer, principal, "contact", data={"verb": "added", "name": contact.name})
+    _note(session, customer, principal, "contact", data=_contact_data("added", contact))
     return contact
 
 
 def update_contact(
-    session: Session, principal: Principal, customer_id: UUID, contact_id: UUID, values: Mapping[str, str]
+    session: Session,
+    principal: Principal,
+    customer_id: UUID,
+    contact_id: UUID,
+    values: Mapping[str, str],
+    seen: Mapping[str, str] | None = None,
 ) -> Contact:
+    """seen: as for update."""
     cleaned = clean(values, CONTACT_FIELDS)
-    customer = _get_to_change(session, customer_id)
+    customer = get_to_change(session, customer_id)
     contact = get_contact(session, customer_id, contact_id)
-    name = contact.name
-    changes = _change(contact, cleaned)
-    naming = ("first_name", "last_name", "email")
-    need_one({field: getattr(contact, field) for field in naming}, *naming)
+    data = _contact_data("changed", contact)
+    changes = write_changes(contact, cleaned, seen)
     if changes:
+        naming = ("first_name", "last_name", "email")
+        need_one({field: getattr(contact, field) for field in naming}, *naming)
         session.flush()
         _index(session, customer)
-        _note(session, customer, principal, "contact", data={"verb": "changed", "name": name, "changes": changes})
+        _note(session, customer, principal, "contact", data=data | {"changes": changes})
     return contact
 
 
 def remove_contact(session: Session, principal: Principal, customer_id: UUID, contact_id: UUID) -> None:
-    customer = _get_to_change(session, customer_id)
+    customer = get_to_change(session, customer_id)
     contact = get_contact(session, customer_id, contact_id)
     was = {field: getattr(contact, field) for field in CONTACT_FIELDS if getattr(contact, field)}
     session.delete(contact)
     session.flush()
     _index(session, customer)
-    _note(session, customer, principal, "contact", data={"verb": "removed", "name": contact.name, "was": was})
+    _note(session, customer, principal, "contact", data=_contact_data("removed", contact) | {"was": was})
+
+
+def _contact_data(verb: str, contact: Contact) -> dict[str, object]:
+    return {"verb": verb, "id": str(contact.id), "name": contact.name}
 
 
 def _which(data: Mapping[str, object]) -> dict[str, object]:
@@ -205,16 +229,6 @@ def same_address(session: Session, customer: Customer) -> list[Customer]:
             .limit(5)
         )
     )
-
-
-def _change(row: Customer | Contact, values: Mapping[str, str]) -> dict[str, list[str]]:
-    """Sets what differs; field → [old, new]."""
-    changes = {}
-    for field, value in values.items():
-        if (old := getattr(row, field)) != value:
-            changes[field] = [old, value]
-            setattr(row, field, value)
-    return changes
 
 
 def _sort(customer: Customer) -> None:

@@ -6,7 +6,9 @@ from uuid import UUID
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, delete, select
 
+from crm_api.customers.checks import MAX_TAGS
 from crm_api.customers.models import CustomerTag, Tag
+from crm_api.errors import Invalid
 
 
 def tags_of(session: Session, customers: Iterable[UUID]) -> dict[UUID, list[str]]:
@@ -45,9 +47,23 @@ def make_tags(session: Session, names: Iterable[str]) -> dict[str, int]:
 
 
 def set_tags(session: Session, customer: UUID, wanted: list[str]) -> tuple[list[str], list[str]]:
-    """(added, removed)"""
-    had = set(tags_of(session, [customer])[customer])
-    added, removed = [name for name in wanted if name not in had], sorted(had - set(wanted))
+    """All that the customer has afterwards. (added, removed)"""
+    had = tags_of(session, [customer])[customer]
+    return _change(session, customer, had, wanted, [name for name in had if name not in wanted])
+
+
+def add_and_remove(session: Session, customer: UUID, more: list[str], less: list[str]) -> tuple[list[str], list[str]]:
+    """The others stay, whoever gave them. (added, removed)"""
+    return _change(session, customer, tags_of(session, [customer])[customer], more, less) if more or less else ([], [])
+
+
+def _change(
+    session: Session, customer: UUID, had: list[str], more: list[str], less: list[str]
+) -> tuple[list[str], list[str]]:
+    added = [name for name in more if name not in had]
+    removed = sorted(name for name in less if name in had and name not in more)
+    if len(had) + len(added) - len(removed) > MAX_TAGS:
+        raise Invalid.field("tags", f"A customer has at most {MAX_TAGS} tags.")
     if removed:
         ids = select(Tag.id).where(col(Tag.name).in_(removed))
         session.execute(

@@ -223,20 +223,8 @@ def _mapping(value: object) -> dict[str, list[str]]:
     return value if isinstance(value, dict) else {}
 
 
-@dataclass(frozen=True)
-class Form:
-    """A form as it was typed, with what is wrong at its field."""
-
-    values: dict[str, str]
-    errors: dict[str, str] = field(default_factory=dict)
-
-    def value(self, name: str) -> str:
-        return self.values.get(name, "")
-
-    def error(self, name: str) -> str | None:
-        return self.errors.get(name)
-
-
-def form_of(row: Customer | Contact, tags: Sequence[str] = ()) -> Form:
-    names = CUSTOMER_FIELDS if isinstance(row, Customer) else CONTACT_FIELDS
-    return Form({name: getattr(row, name) for name in names} | {"tags": ", ".join(tags)})
+def form_values(row: Customer | Contact, tags: Sequence[str] = ()) -> dict[str, str]:
+    """What a form shows of it, by field."""
+    if isinstance(row, Contact):
+        return {name: getattr(row, name) for name in CONTACT_FIELDS}
+    return {name: getattr(row, name) for name in CUSTOMER_FIELDS} | {"tags": ", ".join(tags)}

@@ -8,20 +8,25 @@ from fastapi.responses import Response
 
 from crm_api.account.service import turn_off_second_factor
 from crm_api.auth.deps import SignedIn
+from crm_api.auth.models import User
 from crm_api.auth.principal import Principal
 from crm_api.auth.roles import ROLE_WORDS, VERBS, is_role_for
 from crm_api.db import Database
 from crm_api.deps import DatabaseDep, FilesDep, SettingsDep
+from crm_api.edits import EditConflict
 from crm_api.errors import Invalid
 from crm_api.keys.service import keys_of
 from crm_api.openid.service import link_of
 from crm_api.users import service
+from crm_api.web.forms import Form as EditForm
+from crm_api.web.forms import Typed, edit_of, form_again, form_showing, form_with_clashes
 from crm_api.web.templates import render
 from crm_api.web.toasts import Toast, redirect
 from crm_api.web.words import plural
 
 router = APIRouter(include_in_schema=False)
 
+FIELDS = ("name", "role")
 Text = Annotated[str, Form(max_length=1000)]
 
 
@@ -86,11 +91,10 @@ def user(request: Request, signed_in: SignedIn, database: DatabaseDep, user_id: 
     return _page(request, signed_in, database, user_id)
 
 
-def _page(
-    request: Request, by: Principal, database: Database, user_id: UUID, problem: Invalid | None = None
-) -> Response:
+def _page(request: Request, by: Principal, database: Database, user_id: UUID, form: EditForm | None = None) -> Response:
     with database.read() as session:
         found = service.get(session, user_id)
+        form = form or form_showing(_values(found))
         context: dict[str, Any] = {
             "user": found,
             "condition": service.condition(found),
@@ -100,21 +104,31 @@ def _page(
             "link": link_of(session, found, request.app.state.settings.openid_issuer),
             "openid": request.app.state.settings.openid_label,
         }
-    errors = {error.field: error.message for error in problem.errors} if problem else {}
-    status = 422 if problem else 200
-    return render(request, "users/user.html", status=status, errors=errors, roles=ROLE_WORDS, **context)
+    return render(request, "users/user.html", status=form.status, form=form, roles=ROLE_WORDS, **context)
+
+
+def _values(user: User) -> dict[str, str]:
+    return {name: getattr(user, name) for name in FIELDS}
 
 
 @router.post("/users/{user_id}")
-def change(
-    request: Request, signed_in: SignedIn, database: DatabaseDep, user_id: UUID, name: Text = "", role: Text = ""
-) -> Response:
+def change(request: Request, signed_in: SignedIn, database: DatabaseDep, user_id: UUID, typed: Typed) -> Response:
+    """Writes what the admin changed; what another one changed meanwhile stays, or is asked about."""
+    edit = edit_of(typed, FIELDS)
     try:
         with database.write() as session:
-            changed = service.change(session, signed_in, user_id, name, role)
+            changed = service.change(
+                session, signed_in, user_id, edit.values.get("name"), edit.values.get("role"), edit.seen
+            )
     except Invalid as problem:
-        return _page(request, signed_in, database, user_id, problem)
-    return redirect(f"/users/{user_id}", Toast("Saved.", f"{changed.name} is {changed.role}."))
+        return _page(request, signed_in, database, user_id, form_again(typed, FIELDS, problem))
+    except EditConflict as problem:
+        with database.read() as session:
+            kept = _values(service.get(session, user_id))
+            form = form_with_clashes(typed, kept, problem.clashes, service.changed_by(session, user_id))
+        return _page(request, signed_in, database, user_id, form)
+    disabled = " They are disabled, and cannot sign in." if changed.disabled_at else ""
+    return redirect(f"/users/{user_id}", Toast("Saved.", f"{changed.name} is {changed.role}.{disabled}"))
 
 
 @router.post("/users/{user_id}/invite")

@@ -1,13 +1,14 @@
 """The verbs of users. One admin always stays: nobody can lock everybody out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import func
+from sqlalchemy import func, text
 from sqlmodel import Session, col, select
 
+from crm_api.audit.models import RARE, AuditEntry
 from crm_api.audit.record import record
 from crm_api.auth import access, links
 from crm_api.auth.mails import send_link
@@ -16,9 +17,11 @@ from crm_api.auth.principal import Principal
 from crm_api.auth.reach import check_reach
 from crm_api.auth.roles import Role
 from crm_api.auth.service import clean_login, sign_out_everywhere
+from crm_api.edits import write_changes
 from crm_api.errors import Conflict, FieldProblem, Invalid, NotFound
 from crm_api.paging import after, make_cursor, read_cursor
 from crm_api.settings import CrmSettings
+from crm_api.web.forms import Change
 from shared.addresses import BadAddress, clean_address
 from shared.clock import now
 from shared.files import FileStore
@@ -91,34 +94,53 @@ def invite(session: Session, files: FileStore, settings: CrmSettings, by: Princi
     return user
 
 
-def change(session: Session, by: Principal, user_id: UUID, name: str | None, role: str | None) -> User:
-    """Acts from the next request on, wherever they are signed in."""
+def change(
+    session: Session,
+    by: Principal,
+    user_id: UUID,
+    name: str | None,
+    role: str | None,
+    seen: Mapping[str, str] | None = None,
+) -> User:
+    """Acts from the next request on, wherever they are signed in.
+
+    seen: what who changes it saw in the fields; raises EditConflict if somebody else changed them since.
+    """
     problems: list[FieldProblem] = []
     new = {
         "name": None if name is None else _name(name, problems),
         "role": None if role is None else _role(role, problems),
     }
     _raise(problems)
-    user = _get_to_change(session, user_id)
+    user = get_to_change(session, user_id)
     check_reach(by, user.role, new["role"] or user.role)
-    changes = {
-        field: [getattr(user, field), value]
-        for field, value in new.items()
-        if value is not None and value != getattr(user, field)
-    }
-    if user.role == Role.admin and "role" in changes:
-        _not_the_last(session, user)
-    for field, (_, value) in changes.items():
-        setattr(user, field, value)
+    if user.role == Role.admin and role not in (None, Role.admin):
+        _not_the_last(session, user)  # before anything is written, which would be counted
+    changes = write_changes(user, {field: value for field, value in new.items() if value is not None}, seen)
     if changes:
         access.changed(session, user.id)
         record(session, by, "user.changed", user.id, user.email, **changes)
     return user
 
 
+def changed_by(session: Session, user_id: UUID) -> dict[str, Change]:
+    """Field → who changed it last."""
+    entries = session.exec(
+        select(AuditEntry)
+        .where(AuditEntry.object_id == str(user_id), AuditEntry.action == "user.changed", text(RARE))
+        .order_by(col(AuditEntry.id).desc())
+        .limit(20)
+    )
+    found: dict[str, Change] = {}
+    for entry in entries:
+        for field in entry.data:
+            found.setdefault(field, Change(entry.actor, entry.at))
+    return found
+
+
 def disable(session: Session, by: Principal, user_id: UUID) -> User:
     """Out at once, everywhere; their keys open nothing. What they did keeps their name."""
-    user = _get_to_change(session, user_id)
+    user = get_to_change(session, user_id)
     check_reach(by, user.role)
     if user.id == by.user_id:
         raise Conflict("You cannot disable yourself. Another admin can.")
@@ -133,7 +155,7 @@ def disable(session: Session, by: Principal, user_id: UUID) -> User:
 
 
 def enable(session: Session, by: Principal, user_id: UUID) -> User:
-    user = _get_to_change(session, user_id)
+    user = get_to_change(session, user_id)
     check_reach(by, user.role)
     if user.disabled_at is not None:
         user.disabled_at = None
@@ -151,7 +173,8 @@ def end_sessions(session: Session, by: Principal, user_id: UUID) -> int:
     return ended
 
 
-def _get_to_change(session: Session, user_id: UUID) -> User:
+def get_to_change(session: Session, user_id: UUID) -> User:
+    """Locked: whoever else changes the account waits until this transaction ends."""
     user = session.get(User, user_id, with_for_update=True)
     if user is None:
         raise NotFound("There is no such user.")

@@ -64,5 +64,7 @@ def _answers(path: str, method: str, operation: dict[str, Any]) -> dict[str, Any
         statuses |= {404, 409, 413}
     if "parameters" in operation or "requestBody" in operation:
         statuses.add(422)
+    if any(parameter["name"] == "If-Match" for parameter in operation.get("parameters", ())):
+        statuses.add(412)
     written = {status for status, response in answers.items() if status != "422" and status >= "400"}
     return answers | {str(status): _PROBLEM for status in statuses} | dict.fromkeys(written, _PROBLEM)
