@@ -18,6 +18,7 @@ from email_service import retry
 from email_service.compose import CannotCompose, Composer
 from email_service.ledger import STARTED, Ledger, Row
 from email_service.outcome import Verdict
+from email_service.refusals import Tried
 from email_service.retry import Wait
 from email_service.settings import MailRoomSettings
 from email_service.throttle import GiveBack, Throttle
@@ -84,7 +85,7 @@ class Sender:
         self._settings, self._worker, self._host = settings, worker, settings.host
         self._ledger, self._throttle, self._transport = ledger, throttle, transport
         self._composer, self._announce = composer, announce
-        self.on_verdict: Callable[[Verdict], None] = lambda _: None
+        self.judge: Callable[[Verdict, Tried], Verdict] = lambda verdict, _: verdict
 
     async def attempt(self, job: Job) -> Decision:
         token = self._ledger.token()
@@ -149,7 +150,8 @@ class Sender:
         except LeaseLost:  # nothing had been sent, and if nobody has taken over, it is still ours to say so
             verdict = Verdict(OutcomeKind.deferred, "data", "The worker stood still for too long.")
             conversation = Conversation(verdict, "", "")
-        self.on_verdict(conversation.verdict)
+        tried = Tried(command.to.address, command.sender.address, command.message, job.attempt)
+        conversation.verdict = self.judge(conversation.verdict, tried)
         return await self._conclude(job, token, conversation, started_at)
 
     def _say_started(self, job: Job) -> None:

@@ -29,6 +29,7 @@ class Throttle:
         self.most = self.limit = connections
         self.in_use = 0
         self.paused = ""  # why the route rests, in words, or empty
+        self.one_at_a_time = False  # the route is tried with one message
         self.stopped = False
         self._clock = clock
         self._changed = -1e9
@@ -60,14 +61,17 @@ class Throttle:
         self.paused = reason
         self._send_away()
 
-    def open(self) -> None:
-        self.paused = ""
+    def open(self, one_at_a_time: bool = False) -> None:
+        self.paused, self.one_at_a_time = "", one_at_a_time
+        self._let_in()
 
     def stop(self) -> None:
         self.stopped = True
         self._send_away()
 
     def _room_for(self, lane: Lane) -> bool:
+        if self.one_at_a_time:
+            return self.in_use == 0
         reserved = max(1, int(self.limit * RESERVED_SHARE)) if self.limit > 1 else 0
         return self.in_use < self.limit - (0 if lane is Lane.urgent else reserved)
 

@@ -55,7 +55,7 @@ class Worker:
             *(settings, name, self._ledger, self._throttle, self._transport, composer),
             announce=self._reporter.started,
         )
-        self._sender.on_verdict = self._watch.hear
+        self._sender.judge = self._watch.hear
         self._beating: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

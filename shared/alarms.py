@@ -30,14 +30,18 @@ class Alarms:
     def __init__(self) -> None:
         self._alarms: dict[str, Alarm] = {}
 
-    def raise_alarm(self, kind: str, sentence: str, advice: str = "") -> None:
-        """Again with other words: they are exchanged, and it is still the same alarm. Too long ones are cut."""
+    def raise_alarm(self, kind: str, sentence: str, advice: str = "") -> bool:
+        """Again with other words: they are exchanged, and it is still the same alarm. Too long ones are cut.
+
+        False: nothing new was said.
+        """
         kind = kind[:MAX_KIND]
         known = self._alarms.get(kind)
         if known is None and len(self._alarms) >= MAX_ALARMS:
-            return
+            return False
         since = known.since if known else now()
-        self._alarms[kind] = Alarm(kind, _cut(sentence, MAX_SENTENCE), _cut(advice, MAX_ADVICE), since)
+        self._alarms[kind] = new = Alarm(kind, _cut(sentence, MAX_SENTENCE), _cut(advice, MAX_ADVICE), since)
+        return new != known
 
     def clear(self, kind: str) -> None:
         """Mended; nothing happens if there was no such alarm."""

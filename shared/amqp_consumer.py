@@ -88,6 +88,7 @@ class Consumer:
         self._queues = [queues] if isinstance(queues, str) else list(queues)
         self._prefetch, self._on_delivery, self._control_key = prefetch, on_delivery, control_key
         self._link = Link(urls, name, self._use)
+        self._fewer: int | None = None  # instead of `prefetch`, while it consumes with caution
         self._wanted, self._unwanted = asyncio.Event(), asyncio.Event()
         self._wanted.set()
         if control_key:
@@ -127,7 +128,9 @@ class Consumer:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._all_down.wait()
 
-    def consume_again(self) -> None:
+    def consume_again(self, prefetch: int | None = None) -> None:
+        """After stop_consuming; prefetch: another number for each queue than at the beginning."""
+        self._fewer = prefetch
         self._unwanted.clear()
         self._wanted.set()
 
@@ -162,11 +165,10 @@ class Consumer:
         """Keeps one queue's consumer registered, on a new channel when the broker closed the old one."""
         while True:
             channel = await Channel.open(connection)
-            prefetch = self._prefetch if isinstance(self._prefetch, int) else self._prefetch.get(queue, 100)
-            await channel.do("basic_qos", prefetch_count=prefetch)
             while not channel.closed.done():
                 await self._wanted.wait()
                 try:
+                    await channel.do("basic_qos", prefetch_count=self._prefetch_of(queue))
                     await self._consume(channel, queue)
                 except LinkDown:
                     if connection.closed.done():
@@ -175,6 +177,11 @@ class Consumer:
                     self._mark(queue, up=False)
             log.warning("channel closed", extra={"queue": queue or "control", "why": str(channel.closed.result())})
             await asyncio.sleep(TROUBLE_PAUSE_SECONDS)
+
+    def _prefetch_of(self, queue: str) -> int:
+        if self._fewer is not None:
+            return self._fewer
+        return self._prefetch if isinstance(self._prefetch, int) else self._prefetch.get(queue, 100)
 
     def _mark(self, queue: str, up: bool) -> None:
         (self._consuming.add if up else self._consuming.discard)(queue)

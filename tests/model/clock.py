@@ -60,7 +60,8 @@ class Clock:
                 ):
                     if getattr(module, word, None) is real:
                         patch.setattr(module, word, ours)
-        for name in ("send", "ledger", "consumer", "transports.session", "transports.smtp", "transports.talk"):
+        transports = ("transports.session", "transports.smtp", "transports.talk")
+        for name in ("refusals", "send", "ledger", "consumer", *transports):
             module = sys.modules[f"email_service.{name}"]
             for word, genuine in (("time", time), ("datetime", datetime)):
                 if getattr(module, word, None) is genuine:

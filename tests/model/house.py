@@ -152,7 +152,7 @@ class Worker(Process):
         watch = RouteWatch(settings, self.throttle, transport, self.intake.consumer, Alarms())
         composer = Composer(town.files)
         sender = Sender(settings, name, ledger, self.throttle, transport, composer, reporter.started)
-        sender.on_verdict = watch.hear
+        sender.judge = watch.hear
         self.intake._sender, self.intake._reporter = sender, reporter
         self.loop.call_soon(reporter.start)
         self.loop.drain()
