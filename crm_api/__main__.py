@@ -8,6 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from crm_api.settings import CrmSettings
+from shared.command import run
+from shared.private import keep_private
+from shared.setting_names import warn_of_unknown
 from shared.settings import load, refuse_weak
 from shared.telemetry import set_up_logging
 
@@ -53,21 +56,15 @@ def web(settings: CrmSettings) -> None:
 def dispatch(settings: CrmSettings) -> None:
     import uvloop
 
-    from crm_api.dispatch import run
-    from shared.amqp_link import parse
+    from crm_api.dispatch import run as dispatching
 
-    for url in settings.amqp_urls:
-        try:
-            parse(url, "dispatch")
-        except ValueError as problem:
-            sys.exit(f"POSTHASTE_AMQP_URL: {problem}")
-    uvloop.run(run(settings))
+    uvloop.run(dispatching(settings))
 
 
 def sandbox(settings: CrmSettings) -> None:
-    from crm_api.sandbox.smtp import run
+    from crm_api.sandbox.smtp import run as taking_mail
 
-    asyncio.run(run(settings))
+    asyncio.run(taking_mail(settings))
 
 
 def migrate(settings: CrmSettings) -> None:
@@ -100,6 +97,7 @@ def broker() -> None:
     settings = load(BrokerSettings)
     refuse_weak(settings, "broker_admin_url", "dispatch_password", "mailroom_password", "console_password")
     set_up_logging(settings)
+    warn_of_unknown()
     set_up(settings)
 
 
@@ -113,6 +111,7 @@ SECRETS = {
     "sign-in-link": ["database_url"],
     "second-factor-off": ["database_url"],
 }
+PRINTS = {"roles"}  # touches no file
 COMMANDS: dict[str, Callable[[CrmSettings], None]] = {
     "web": web,
     "dispatch": dispatch,
@@ -143,8 +142,11 @@ def _ready(name: str) -> CrmSettings:
     settings = load(CrmSettings)
     refuse_weak(settings, *SECRETS[name])
     set_up_logging(settings)
+    warn_of_unknown()
+    if name not in PRINTS:
+        keep_private(settings, settings.database_file)
     return settings
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -9,14 +9,14 @@ import logging
 import time
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import unquote, urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
 from pydantic import Field, SecretStr, field_validator
 
 from shared.broker_rights import definitions
-from shared.hardening import weak_url, weakness
-from shared.settings import PosthasteSettings
+from shared.hardening import weak_password, weakness
+from shared.settings import OneLine, PosthasteSettings
+from shared.urls import Form, Url, read
 
 log = logging.getLogger("broker")
 
@@ -24,6 +24,7 @@ WAIT_SECONDS = 120  # for a broker that is being started
 PAUSE_SECONDS = 0.2
 NOT_YET = (404, 503)  # its management is being started: it listens before it knows its own paths
 ANSWER_SECONDS = 30
+FORM = Form("http://administrator:password@127.0.0.1:15672", ("http", "https"), sign_in="both", path="any")
 _opener = build_opener(ProxyHandler({}))  # never by way of a proxy from the environment
 
 
@@ -32,7 +33,7 @@ class BrokerSettings(PosthasteSettings):
         SecretStr("http://guest:guest@127.0.0.1:15672"),
         description="RabbitMQ's management API, with an administrator's name and password",
     )
-    broker_vhost: str = Field("/", description="virtual host that Posthaste lives in")
+    broker_vhost: OneLine = Field("/", max_length=255, description="virtual host that Posthaste lives in")
     dispatch_password: SecretStr | None = Field(None, description="of the broker's user dispatch")
     mailroom_password: SecretStr | None = Field(None, description="of the broker's user mailroom")
     console_password: SecretStr | None = Field(None, description="of the broker's user console, for people who look")
@@ -40,8 +41,12 @@ class BrokerSettings(PosthasteSettings):
     @field_validator("broker_admin_url")
     @classmethod
     def _is_http(cls, url: SecretStr) -> SecretStr:
-        _parts(url.get_secret_value())
+        read(url.get_secret_value(), FORM)
         return url
+
+    @property
+    def administration(self) -> Url:
+        return read(self.broker_admin_url.get_secret_value(), FORM)
 
     @property
     def passwords(self) -> dict[str, str]:
@@ -55,8 +60,12 @@ class BrokerSettings(PosthasteSettings):
 
     def weaknesses(self) -> dict[str, str | None]:
         each = {f"{user}_password": weakness(password, user) for user, password in self.passwords.items()}
-        administrator = weak_url(self.broker_admin_url.get_secret_value(), needs_password=True)
-        return super().weaknesses() | each | {"broker_admin_url": administrator}
+        root = self.administration
+        return (
+            super().weaknesses()
+            | each
+            | {"broker_admin_url": weak_password(root.user or "", root.password or "", True)}
+        )
 
 
 class BrokerRefused(SystemExit):
@@ -86,8 +95,9 @@ def _version(settings: BrokerSettings) -> tuple[int, ...]:
 
 def _call(settings: BrokerSettings, method: str, path: str, body: Any = None) -> Any:
     """Raises BrokerRefused for what RabbitMQ answers, OSError when nobody does."""
-    base, name, password = _parts(settings.broker_admin_url.get_secret_value())
-    token = base64.b64encode(f"{name}:{password}".encode()).decode()
+    root = settings.administration
+    base = f"{root.scheme}://{root.netloc}/{root.path or ''}".rstrip("/")
+    token = base64.b64encode(f"{root.user}:{root.password}".encode()).decode()
     headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
     data = None if body is None else json.dumps(body).encode()
     try:
@@ -102,17 +112,3 @@ def _call(settings: BrokerSettings, method: str, path: str, body: Any = None) ->
             raise OSError(answered) from None
         raise BrokerRefused(answered) from None
     return json.loads(text) if text else None
-
-
-def _parts(url: str) -> tuple[str, str, str]:
-    """Root, name, password. Raises ValueError without saying the password."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or parts.scheme not in ("http", "https"):
-        raise ValueError("write it like http://administrator:password@127.0.0.1:15672")
-    host = f"[{host}]" if ":" in host else host
-    root = f"{parts.scheme}://{host}" + (f":{port}" if port else "") + parts.path.rstrip("/")
-    return root, unquote(parts.username or ""), unquote(parts.password or "")

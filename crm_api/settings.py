@@ -1,20 +1,30 @@
 """Settings of web, dispatch and the sandbox inbox."""
 
-from urllib.parse import urlsplit
+from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from crm_api.auth.roles import Role
 from crm_api.web.proxies import Network, read_networks
-from shared.hardening import KEY, MACHINE, PERSON, is_loopback, weak_url, weakness
-from shared.settings import PosthasteSettings
+from shared.addresses import clean_address
+from shared.database_urls import DatabaseUrl, read_database_url
+from shared.hardening import KEY, MACHINE, PERSON, is_loopback, weak_password, weakness
+from shared.settings import OneLine, Port, PosthasteSettings, Seconds
+from shared.urls import Form, Url, read, read_host
 
 MEGABYTE = 1024 * 1024
+MAX_SECRET_CHARACTERS = 1000  # what a person can still type into the form that asks for it
+Bytes = Annotated[int, Field(ge=1, le=1024 * MEGABYTE)]
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+WEB = Form("https://crm.example.com", ("https", "http"), path="any")
+ISSUER = Form("https://login.example.com/realms/work", ("https", "http"), path="any")
+CONSOLE = Form("https://rabbitmq.example.com:15671/", ("https", "http"), path="any")
 
 
 class CrmSettings(PosthasteSettings):
     host: str = Field("127.0.0.1", description="address that web listens on")
-    port: int = Field(8000, description="port that web listens on")
+    port: Port = Field(8000, description="port that web listens on")
     public_url: str | None = Field(
         None, description="where people reach the pages, for links in mails; default: http://<HOST>:<PORT>"
     )
@@ -40,9 +50,9 @@ class CrmSettings(PosthasteSettings):
     openid_issuer: str | None = Field(
         None, description="OpenID Connect provider whose people may sign in, like https://login.example.com/realms/work"
     )
-    openid_client_id: str = Field("", validate_default=True, description="how it knows us")
+    openid_client_id: OneLine = Field("", validate_default=True, description="how it knows us")
     openid_client_secret: SecretStr | None = Field(None, description="what we prove that with; none: a public client")
-    openid_label: str = Field("OpenID", description="what people call it: Sign in with …")
+    openid_label: OneLine = Field("OpenID", max_length=60, description="what people call it: Sign in with …")
     openid_hosts: str = Field(
         "", description="further hosts that it answers from, separated by commas, beside its issuer's"
     )
@@ -54,26 +64,35 @@ class CrmSettings(PosthasteSettings):
     openid_add_role: Role = Field(Role.viewer, description="as what they are added")
     openid_only: bool = Field(False, description="nobody signs in with a password any more")
     samples: bool = Field(False, description="put in sample customers when there are none")
-    sender_name: str = Field("Posthaste", description="From, when a message names nobody")
+    sender_name: OneLine = Field("Posthaste", description="From, when a message names nobody")
     sender_address: str = Field("crm@posthaste.example", description="From, when a message names nobody")
     undo_seconds: int = Field(5, ge=0, le=300, description="how long a letter sent from a page can be undone")
     expire_hours: int = Field(48, ge=1, le=240, description="how long delivery is tried")
-    max_body_bytes: int = Field(256 * 1024, description="subject, text and HTML of one message together")
-    max_attachment_bytes: int = Field(10 * MEGABYTE, description="one attachment")
-    max_attachments_bytes: int = Field(20 * MEGABYTE, description="all attachments of one message")
-    max_recipients: int = Field(1000, description="recipients of one message written by hand or over the API")
+    max_body_bytes: Bytes = Field(256 * 1024, description="subject, text and HTML of one message together")
+    max_attachment_bytes: Bytes = Field(10 * MEGABYTE, description="one attachment")
+    max_attachments_bytes: Bytes = Field(20 * MEGABYTE, description="all attachments of one message")
+    max_recipients: Count = Field(1000, description="recipients of one message written by hand or over the API")
     sends_per_minute: int = Field(
         100_000,
         ge=0,
+        le=10_000_000,
         description="recipients that one person or API key may write to in a minute; each web process counts for "
         "itself; 0: no limit",
     )
-    bulk_in_broker: int = Field(2000, description="how many bulk deliveries lie in the broker at once")
-    reconcile_seconds: float = Field(60, gt=0, description="how often database, broker and dead letters are compared")
+    bulk_in_broker: Count = Field(2000, description="how many bulk deliveries lie in the broker at once")
+    reconcile_seconds: Seconds = Field(60, description="how often database, broker and dead letters are compared")
     requeue_minutes: float = Field(
-        15, gt=0, description="minutes after which a letter that the broker lost is requeued by itself"
+        15, gt=0, le=100_000, description="minutes after which a letter that the broker lost is requeued by itself"
     )
     console_url: str | None = Field(None, description="RabbitMQ's management console, linked from the pages")
+
+    @field_validator("host")
+    @classmethod
+    def _is_an_address(cls, text: str) -> str:
+        _, port = read_host(f"[{text}]" if ":" in text else text)
+        if port:
+            raise ValueError("it is a host without a port: the port is a setting of its own")
+        return text
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -81,13 +100,48 @@ class CrmSettings(PosthasteSettings):
         read_networks(text)
         return text
 
-    @field_validator("openid_issuer")
+    @field_validator("database_url")
     @classmethod
-    def _is_an_issuer(cls, text: str | None) -> str | None:
-        """OpenID Connect Discovery 1.0, 2: a URL without query and fragment."""
-        parts = urlsplit(text or "")
-        if text and (parts.scheme not in ("https", "http") or not parts.hostname or set(text) & set("?#@ ")):
-            raise ValueError("give it as https://host/path, without ? and #")
+    def _is_a_database(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value():
+            read_database_url(url.get_secret_value())
+        return url
+
+    @field_validator("public_url", "openid_issuer", "console_url")
+    @classmethod
+    def _is_a_page(cls, text: str | None, info: ValidationInfo) -> str | None:
+        """The issuer: OpenID Connect Discovery 1.0, 2: a URL without query and fragment."""
+        if text:
+            read(text, {"openid_issuer": ISSUER, "console_url": CONSOLE}.get(str(info.field_name), WEB))
+        return text
+
+    @field_validator("admin_email", "sender_address")
+    @classmethod
+    def _takes_mail(cls, text: str) -> str:
+        clean_address(text)
+        return text
+
+    @field_validator("admin_password", "api_key", "secret_key")
+    @classmethod
+    def _can_be_given(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        text = secret.get_secret_value() if secret else None
+        if text is None:
+            return None
+        if len(text) > MAX_SECRET_CHARACTERS or not text.isprintable():
+            raise ValueError(f"it has at most {MAX_SECRET_CHARACTERS} characters, all of which can be seen")
+        if info.field_name == "api_key" and (not text.isascii() or " " in text):
+            raise ValueError("it travels in a header: give letters, digits and signs without spaces")
+        if info.field_name == "secret_key" and not _listed(text):
+            raise ValueError("there is no key in it")
+        return secret
+
+    @field_validator("openid_hosts", "openid_add_domains")
+    @classmethod
+    def _are_hosts(cls, text: str, info: ValidationInfo) -> str:
+        for each in _listed(text):
+            _, port = (each, None) if each == "*" and info.field_name == "openid_add_domains" else read_host(each)
+            if port and info.field_name == "openid_add_domains":
+                raise ValueError("these are domains of addresses: they have no port")
         return text
 
     @field_validator("openid_client_id")
@@ -110,15 +164,15 @@ class CrmSettings(PosthasteSettings):
 
     def weaknesses(self) -> dict[str, str | None]:
         password, key, client_secret = self.admin_password, self.api_key, self.openid_client_secret
-        issuer = urlsplit(self.openid_issuer or "https:")
+        issuer = self._issuer
         return super().weaknesses() | {
-            "database_url": weak_url(self.database, needs_password=False),
+            "database_url": weak_password(self._database.user, self._database.password, needed=False),
             "admin_password": weakness(password.get_secret_value(), self.admin_email, PERSON) if password else None,
             "api_key": weakness(key.get_secret_value(), least=KEY) if key else None,
             "secret_key": next((what for each in self.secret_keys if (what := weakness(each, least=KEY))), None),
             "openid_issuer": (
                 None
-                if issuer.scheme == "https" or is_loopback(issuer.hostname or "")
+                if issuer is None or issuer.scheme == "https" or is_loopback(issuer.host)
                 else "is not encrypted: give https://…"
             ),
             "openid_client_secret": (
@@ -134,7 +188,8 @@ class CrmSettings(PosthasteSettings):
     @property
     def openid_netlocs(self) -> frozenset[str]:
         """host or host:port of all that is asked of the OpenID provider."""
-        return frozenset({urlsplit(self.openid_issuer or "").netloc.lower(), *_listed(self.openid_hosts.lower())})
+        issuer = self._issuer.netloc if self._issuer else ""
+        return frozenset({issuer, *_listed(self.openid_hosts.lower())})
 
     def openid_adds(self, email: str) -> bool:
         """Whether who has this address, and is not known here yet, is let in."""
@@ -153,13 +208,24 @@ class CrmSettings(PosthasteSettings):
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
+    def _issuer(self) -> Url | None:
+        return read(self.openid_issuer, ISSUER) if self.openid_issuer else None
+
+    @property
+    def _database(self) -> DatabaseUrl:
+        if url := self.database_url.get_secret_value():
+            return read_database_url(url)
+        file = self.data_dir.absolute() / "posthaste.sqlite"
+        return DatabaseUrl(file, f"sqlite:///{file}")
+
+    @property
     def database(self) -> str:
         """The URL as SQLAlchemy wants it, with the driver named."""
-        url = self.database_url.get_secret_value() or f"sqlite:///{self.data_dir.absolute()}/posthaste.sqlite"
-        for prefix in ("postgresql://", "postgres://"):
-            if url.startswith(prefix):
-                return "postgresql+psycopg://" + url.removeprefix(prefix)
-        return url
+        return self._database.for_sqlalchemy
+
+    @property
+    def database_file(self) -> Path | None:
+        return self._database.file
 
 
 def _listed(text: str) -> list[str]:

@@ -8,7 +8,10 @@ import uvloop
 from email_service.ledger_store import LedgerError
 from email_service.settings import MailRoomSettings
 from email_service.supervisor import Supervisor
-from email_service.worker import run
+from email_service.worker import run as work
+from shared.command import run
+from shared.private import keep_private
+from shared.setting_names import warn_of_unknown
 from shared.settings import load, refuse_weak
 from shared.telemetry import set_up_logging
 
@@ -27,9 +30,13 @@ def main() -> None:
     settings = load(MailRoomSettings)
     refuse_weak(settings, "amqp_url", "ledger_url", "smtp_url")
     set_up_logging(settings)
+    supervised = arguments.command == "worker" and arguments.owner
+    if not supervised:  # else the supervisor has done it
+        warn_of_unknown()
+        keep_private(settings, settings.ledger_file)
     try:
         if arguments.command == "worker":
-            uvloop.run(run(settings, arguments.number, arguments.owner, watch_parent=bool(arguments.owner)))
+            uvloop.run(work(settings, arguments.number, arguments.owner, watch_parent=bool(supervised)))
         else:
             asyncio.run(_supervise(settings))
     except (LedgerError, ValueError) as problem:
@@ -37,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

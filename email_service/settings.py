@@ -4,13 +4,15 @@ import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Literal, cast
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from shared.hardening import is_loopback, weak_url
-from shared.settings import PosthasteSettings
+from shared.database_urls import DatabaseUrl, read_database_url
+from shared.hardening import is_loopback, weak_password
+from shared.readable import trusting
+from shared.settings import DAY_SECONDS, OneLine, PosthasteSettings, Seconds
+from shared.urls import Form, read
 
 Tls = Literal["starttls", "implicit", "none"]
 PORTS: dict[Tls, int] = {"starttls": 587, "implicit": 465, "none": 25}
@@ -32,33 +34,27 @@ class Route:
 
     @property
     def server(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+FORM = Form(
+    "smtp://user:password@host:587?tls=starttls",
+    ("smtp",),
+    sign_in="both or none",
+    parameters={"tls": tuple(PORTS)},
+)
 
 
 def parse_route(url: str) -> Route:
-    """smtp://user:password@host:587?tls=starttls|implicit|none; without `tls` it is starttls.
-
-    Raises ValueError.
-    """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:  # its own words may hold a piece of the password
-        host, port = None, None
-    if not host or parts.scheme != "smtp":
-        raise ValueError(
-            "write it like smtp://user:password@host:587?tls=starttls, "
-            "in a password with %40 for @, %2F for / and %3A for a colon"
-        )
-    tls = parse_qs(parts.query).get("tls", ["starttls"])[0]
-    if tls not in PORTS:
-        raise ValueError("tls is starttls, implicit or none")
+    """smtp://user:password@host:587?tls=starttls|implicit|none; without `tls` it is starttls. Raises ValueError."""
+    found = read(url, FORM)
+    tls = cast(Tls, found.parameters.get("tls", "starttls"))
     return Route(
-        host=host,
-        port=port or PORTS[tls],
+        host=found.host,
+        port=found.port or PORTS[tls],
         tls=tls,
-        user=unquote(parts.username or ""),
-        password=unquote(parts.password or ""),
+        user=found.user or "",
+        password=found.password or "",
     )
 
 
@@ -70,7 +66,7 @@ class MailRoomSettings(PosthasteSettings):
     smtp_ca_file: Path | None = Field(
         None, description="certificates that the SMTP server's must be signed by, if not the system's"
     )
-    helo_name: str = Field("", description="how the mail room names itself in EHLO; default: the host name")
+    helo_name: OneLine = Field("", description="how the mail room names itself in EHLO; default: the host name")
     ledger_url: SecretStr = Field(
         SecretStr(""),
         description="what was started and what came of it: sqlite:///<file> or postgresql://…; "
@@ -78,30 +74,33 @@ class MailRoomSettings(PosthasteSettings):
     )
     workers: int = Field(2, ge=1, le=64, description="worker processes of this mail room")
     connections: int = Field(10, ge=1, le=500, description="SMTP connections of each worker")
-    room: str = Field("", description="name of this mail room; default: the host name")
+    room: OneLine = Field("", max_length=64, description="name of this mail room; default: the host name")
 
-    connect_seconds: float = Field(30, gt=0, description="longest wait for a TCP or TLS connection, seconds")
-    greeting_seconds: float = Field(120, gt=0, description="longest wait for greeting and EHLO, seconds")
-    command_seconds: float = Field(300, gt=0, description="longest wait after MAIL and RCPT, seconds")
-    data_seconds: float = Field(120, gt=0, description="longest wait after DATA, seconds")
-    dot_seconds: float = Field(
-        600, gt=0, description="longest wait after the final dot, seconds; short ones cause doubles"
+    connect_seconds: Seconds = Field(30, description="longest wait for a TCP or TLS connection, seconds")
+    greeting_seconds: Seconds = Field(120, description="longest wait for greeting and EHLO, seconds")
+    command_seconds: Seconds = Field(300, description="longest wait after MAIL and RCPT, seconds")
+    data_seconds: Seconds = Field(120, description="longest wait after DATA, seconds")
+    dot_seconds: Seconds = Field(600, description="longest wait after the final dot, seconds; short ones cause doubles")
+    reset_seconds: Seconds = Field(20, description="longest wait after RSET, seconds")
+    connection_mails: int = Field(
+        100, ge=1, le=1_000_000, description="mails after which an SMTP connection is renewed"
     )
-    reset_seconds: float = Field(20, gt=0, description="longest wait after RSET, seconds")
-    connection_mails: int = Field(100, ge=1, description="mails after which an SMTP connection is renewed")
-    connection_seconds: float = Field(300, gt=0, description="seconds after which it is renewed")
-    idle_seconds: float = Field(20, gt=0, description="seconds after which an unused one is closed")
+    connection_seconds: Seconds = Field(300, description="seconds after which it is renewed")
+    idle_seconds: Seconds = Field(20, description="seconds after which an unused one is closed")
 
-    lease_seconds: float = Field(
-        900, gt=0, description="seconds a worker that fell silent keeps a delivery; longer than all SMTP waits"
+    lease_seconds: Seconds = Field(
+        900, description="seconds a worker that fell silent keeps a delivery; longer than all SMTP waits"
     )
-    probe_seconds: float = Field(
-        60, gt=0, description="first pause of a route that refused us, seconds; doubles up to ten times that"
+    probe_seconds: Seconds = Field(
+        60, description="first pause of a route that refused us, seconds; doubles up to ten times that"
     )
     frozen_seconds: float = Field(
-        60, ge=2, description="seconds without a sign of life after which a worker is killed and replaced"
+        60,
+        ge=2,
+        le=DAY_SECONDS,
+        description="seconds without a sign of life after which a worker is killed and replaced",
     )
-    drain_seconds: float = Field(30, gt=0, description="how long a stopping worker finishes conversations, seconds")
+    drain_seconds: Seconds = Field(30, description="how long a stopping worker finishes conversations, seconds")
     retry_scale: float = Field(1.0, gt=0, le=1, description="shortens all waits before a retry; for trials only")
 
     @field_validator("smtp_url")
@@ -109,6 +108,20 @@ class MailRoomSettings(PosthasteSettings):
     def _is_a_route(cls, url: SecretStr) -> SecretStr:
         if url.get_secret_value():
             parse_route(url.get_secret_value())
+        return url
+
+    @field_validator("smtp_ca_file")
+    @classmethod
+    def _holds_certificates(cls, path: Path | None) -> Path | None:
+        if path:
+            trusting(path)
+        return path
+
+    @field_validator("ledger_url")
+    @classmethod
+    def _is_a_database(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value():
+            read_database_url(url.get_secret_value())
         return url
 
     @field_validator("lease_seconds")
@@ -125,13 +138,25 @@ class MailRoomSettings(PosthasteSettings):
     def weaknesses(self) -> dict[str, str | None]:
         plain = self.route.user and self.route.tls == "none" and not is_loopback(self.route.host)
         return super().weaknesses() | {
-            "ledger_url": weak_url(self.ledger, needs_password=False),
+            "ledger_url": weak_password(self._ledger.user, self._ledger.password, needed=False),
             "smtp_url": "would sign in without encryption: say tls=starttls or tls=implicit" if plain else None,
         }
 
     @property
+    def _ledger(self) -> DatabaseUrl:
+        if url := self.ledger_url.get_secret_value():
+            return read_database_url(url)
+        file = self.data_dir / "ledger.sqlite"
+        return DatabaseUrl(file, f"sqlite:///{file}")
+
+    @property
     def ledger(self) -> str:
-        return self.ledger_url.get_secret_value() or f"sqlite:///{self.data_dir / 'ledger.sqlite'}"
+        """sqlite:///<file>, or a URL that libpq reads."""
+        return self._ledger.plain
+
+    @property
+    def ledger_file(self) -> Path | None:
+        return self._ledger.file
 
     @property
     def host(self) -> str:
@@ -151,4 +176,4 @@ class MailRoomSettings(PosthasteSettings):
 
     def tls_context(self) -> ssl.SSLContext:
         """Certificates and host names are always checked."""
-        return ssl.create_default_context(cafile=str(self.smtp_ca_file) if self.smtp_ca_file else None)
+        return trusting(self.smtp_ca_file)

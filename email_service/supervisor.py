@@ -22,6 +22,7 @@ from uuid import uuid4
 
 from email_service.ledger import Ledger
 from email_service.settings import MailRoomSettings
+from shared.settings import SettingsError
 from shared.telemetry import mark_ready
 
 log = logging.getLogger("supervisor")
@@ -149,8 +150,10 @@ class Supervisor:
         settings = self._settings
         name = re.sub(r"[^A-Za-z0-9._-]", "_", settings.room_name)
         path = settings.data_dir / f"mailroom-{name}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as problem:
+            raise SettingsError(f"POSTHASTE_DATA_DIR: {path} cannot be made: {problem.strerror}.") from None
         deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
         while True:
             try:

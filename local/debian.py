@@ -8,12 +8,13 @@ fetched into the cache.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from local.cache import cache_dir, locked
@@ -53,7 +54,8 @@ def unpacked(
     home = cache_dir() / release()
     target = home / package
     try:
-        with locked(home / f"{package}.lock"):
+        # whoever runs the programs may be another user: PostgreSQL refuses to be root
+        with _umask(0o022), locked(home / f"{package}.lock"):
             if target.is_dir():
                 return target
             say(f"downloading {package} (once, into {target})")
@@ -70,6 +72,15 @@ def unpacked(
     except OSError as error:
         raise Unavailable(f"{package} cannot be unpacked into {home}: {error}") from error
     return target
+
+
+@contextlib.contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def library_path(root: Path) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from pathlib import Path
 from typing import IO
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from local import ports
 from local.errors import LocalError
@@ -15,6 +16,24 @@ from local.remembered import Remembered
 
 PREFIX = "POSTHASTE_"
 ADMIN_EMAIL = "admin@posthaste.example"
+# setting that is a secret → the parts that need it; a test compares it with the settings. Nobody else gets it: what a
+# part does not know, nobody learns from it
+SECRETS = {
+    "DATABASE_URL": {"migrate", "web", "dispatch"},
+    "SECRET_KEY": {"migrate", "web"},
+    "ADMIN_PASSWORD": {"migrate"},
+    "API_KEY": {"migrate"},
+    "OPENID_CLIENT_SECRET": {"web"},
+    "AMQP_URL": {"dispatch", "mailroom"},
+    "SMTP_URL": {"mailroom"},
+    "LEDGER_URL": {"mailroom"},
+    "BROKER_ADMIN_URL": {"broker"},
+    "DISPATCH_PASSWORD": {"broker"},
+    "MAILROOM_PASSWORD": {"broker"},
+    "CONSOLE_PASSWORD": {"broker"},
+}
+# scheme, then host, port and path; neither what stands before an @ nor what follows a ?
+_SHOWN = re.compile(r"([a-z]+://)(?:[^@/?#]*@)?([^@/?#]+(?:/[^@?#]*)?)(?:\?[^@#]*)?", re.IGNORECASE)
 
 
 def given(name: str) -> str | None:
@@ -109,8 +128,8 @@ class House:
             return "with the password from POSTHASTE_ADMIN_PASSWORD"
         return self.admin_password if administrator_added else f"first password: see {where}"
 
-    def environment(self, node: Node | None, part: str = "") -> dict[str, str]:
-        """What every part gets to know; of the broker's passwords, its own."""
+    def environment(self, node: Node | None, part: str) -> dict[str, str]:
+        """What this part gets to know: all settings but the secrets of others; of the broker's passwords, its own."""
         settings = {
             "DATA_DIR": str(self.folder),
             "HOST": self.host,
@@ -122,30 +141,39 @@ class House:
             settings["CONSOLE_URL"] = node.management_url
             if part in node.passwords:
                 settings["AMQP_URL"] = node.url_of(part)
+            if part == "broker":
+                settings |= self._broker_settings(node)
+        if part == "migrate":
+            settings |= self._first_settings()
+        hidden = {name for name, parts in SECRETS.items() if part not in parts} | set(settings)
+        inherited = {name: value for name, value in os.environ.items() if _setting(name) not in hidden}
         named = {PREFIX + name: value for name, value in settings.items()}
-        return os.environ | {"PYTHONUNBUFFERED": "1"} | named
+        return inherited | {"PYTHONUNBUFFERED": "1"} | named
 
-    def broker_environment(self, node: Node) -> dict[str, str]:
+    def _broker_settings(self, node: Node) -> dict[str, str]:
         """What only the setting up of the broker needs: its administrator, and the passwords to give."""
         root = node.management_url.replace("://", f"://{node.user}:{quote(node.password)}@")
-        settings = {"BROKER_ADMIN_URL": root} | {
+        return {"BROKER_ADMIN_URL": root} | {
             f"{user.upper()}_PASSWORD": password for user, password in node.passwords.items()
         }
-        return {PREFIX + name: value for name, value in settings.items()}
 
-    def first_start_environment(self) -> dict[str, str]:
+    def _first_settings(self) -> dict[str, str]:
         """What only the migration needs: the first password, and whether to put samples in."""
         samples = given("SAMPLES") or ("1" if self.first_start else "0")
-        return {PREFIX + "ADMIN_PASSWORD": self.admin_password, PREFIX + "SAMPLES": samples}
+        return {"ADMIN_PASSWORD": self.admin_password, "SAMPLES": samples}
+
+
+def _setting(variable: str) -> str:
+    """Its name, also if the variable names the file that holds it."""
+    return variable.upper().removeprefix(PREFIX).removesuffix("_FILE") if variable.upper().startswith(PREFIX) else ""
 
 
 def without_secrets(url: str) -> str:
-    """A URL, or several with commas, as it may be shown."""
+    """A URL, or several with commas, as it may be shown; whoever uses it has refused one that is not clear."""
     shown = []
     for one in url.split(","):
-        parts = urlsplit(one.strip())
-        host = parts.netloc.rpartition("@")[2]
-        shown.append(f"{parts.scheme}://{host}{parts.path}")
+        found = _SHOWN.fullmatch(one.strip())
+        shown.append(f"{found[1]}{found[2]}" if found else "(not clear)")
     return ", ".join(shown)
 
 

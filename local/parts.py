@@ -20,6 +20,7 @@ BACKOFF_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 HOPELESS_DEATHS = 5
 HOPELESS_SECONDS = 30.0
 LOG_BYTES = 10_000_000
+WRONG_SETTINGS = 2  # a part's exit code for a setting that is wrong: it stays wrong; shared/command.py
 
 _LEVEL = re.compile(r'^\S+ (DEBUG|INFO|WARNING|ERROR|CRITICAL)\b|"level": ?"(\w+)"')
 _WORTH_SHOWING = {"WARNING", "ERROR", "CRITICAL"}
@@ -80,6 +81,8 @@ class Part:
             return
         code = self._process.returncode
         self._join()
+        if code == WRONG_SETTINGS:
+            raise LocalError(f"{self.name} cannot start:\n" + "\n".join(self._last_lines))
         self._deaths.append(now)
         if len(self._deaths) == HOPELESS_DEATHS and now - self._deaths[0] < HOPELESS_SECONDS:
             raise LocalError(

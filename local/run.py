@@ -31,6 +31,7 @@ class StopAsked(BaseException):
 
 def run(*, with_parent: bool = False) -> int:
     """Run until asked to stop; returns the exit code. Ends with its parent if ``with_parent``."""
+    os.umask(0o077)  # logs, databases and mails are their user's alone, whichever part writes them
     screen = Screen()
     for number in STOP_SIGNALS:
         signal.signal(number, _ask_to_stop)
@@ -93,11 +94,11 @@ class Launcher:
         began = time.monotonic()
         if house.amqp_url is None:
             self._node = Node(house.folder / "rabbitmq", say=screen.step)
-        self._migration = self._once("migrate", house.first_start_environment())
+        self._migration = self._once("migrate")
         if self._node is not None:
             screen.step("starting RabbitMQ")
             self._node.begin()
-            self._broker = self._once("broker", house.broker_environment(self._node))
+            self._broker = self._once("broker")
         self._finish_migration(self._migration)
         self._parts = self._make_parts()
         screen.step("starting web, dispatch, mail room and sandbox inbox")
@@ -113,7 +114,7 @@ class Launcher:
         self._wait_until_ready()
         self._tell(time.monotonic() - began)
 
-    def _once(self, command: str, more: dict[str, str]) -> leash.Leashed:
+    def _once(self, command: str) -> leash.Leashed:
         """Begins `python -m crm_api migrate | broker`, which end by themselves."""
         log = self._house.log(command)
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +124,7 @@ class Launcher:
         with log.open("wb") as output:
             return leash.start(
                 python("crm_api", command),
-                env=self._house.environment(self._node) | more,
+                env=self._house.environment(self._node, command),
                 stdout=output,
                 stderr=output,
             )

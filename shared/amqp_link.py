@@ -7,11 +7,9 @@ the channel or the connection dies, so nothing can hang on an answer that will n
 import asyncio
 import logging
 import random
-import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
@@ -19,6 +17,8 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from shared import topology
+from shared.amqp_urls import read_amqp_url, written
+from shared.readable import trusting
 
 log = logging.getLogger("amqp")
 _random = random.SystemRandom()
@@ -70,23 +70,14 @@ async def first_of(*futures: "asyncio.Future[Any]") -> None:
 def parse(url: str, name: str) -> pika.URLParameters:
     """How to reach one broker; raises ValueError for a URL that is none, without saying its password.
 
-    amqps://…?cacertfile=… is the only question a URL may ask: with pika's own it could leave the check of
-    certificates and host names out.
+    ?cacertfile=… is the only question a URL may ask: with pika's own it could leave the check of certificates and host
+    names out.
     """
-    try:
-        if not url.startswith(("amqp://", "amqps://")):
-            raise ValueError
-        plain, _, query = url.partition("?")
-        more = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=True)) if query else {}
-        if set(more) - {"cacertfile"} or (more and not url.startswith("amqps://")):
-            raise ValueError
-        parameters = pika.URLParameters(plain)
-    except (TypeError, ValueError, KeyError):
-        raise ValueError(
-            "no AMQP URL: write it like amqp://user:password@host:5672/, or amqps://…:5671/?cacertfile=/etc/ca.pem"
-        ) from None
+    found = read_amqp_url(url)
+    parameters = pika.URLParameters(written(found))
     if parameters.ssl_options is not None:
-        context = ssl.create_default_context(cafile=_existing(more.get("cacertfile")))
+        authorities = found.parameters.get("cacertfile")
+        context = trusting(Path(authorities) if authorities else None)
         parameters.ssl_options = pika.SSLOptions(context, parameters.host)
     parameters.heartbeat = HEARTBEAT_SECONDS
     parameters.blocked_connection_timeout = BLOCKED_SECONDS
@@ -95,12 +86,6 @@ def parse(url: str, name: str) -> pika.URLParameters:
     parameters.connection_attempts = 1
     parameters.client_properties = {"connection_name": name}
     return parameters
-
-
-def _existing(path: str | None) -> str | None:
-    if path is not None and not Path(path).is_file():
-        raise ValueError(f"there is no file {path} for cacertfile")
-    return path
 
 
 class Connection:

@@ -4,7 +4,6 @@ Nobody can tell from inside whether a secret is a good one; these are the ones t
 """
 
 import ipaddress
-from urllib.parse import unquote, urlsplit
 
 MACHINE, PERSON, KEY = 16, 12, 32  # least lengths, characters
 _FEW = 5  # different characters
@@ -28,14 +27,9 @@ def weakness(secret: str, user: str = "", least: int = MACHINE) -> str | None:
     return None
 
 
-def weak_url(url: str, needs_password: bool) -> str | None:
-    """The same for the password inside a URL; `needs_password`: without one a default would be used."""
-    try:
-        parts = urlsplit(url)
-        user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    except ValueError:
-        return "is no URL"
-    if not password and not needs_password:
+def weak_password(user: str, password: str, needed: bool) -> str | None:
+    """The same for a user and password; `needed`: without a password a default would be used."""
+    if not password and not needed:
         return None
     return weakness(password, user)
 

@@ -243,4 +243,4 @@ async def test_a_second_mail_room_of_the_same_name_waits_for_the_first(mail_room
 
 async def test_a_wrong_setting_is_said_in_one_sentence(mail_room) -> None:
     process = mail_room(smtp_url="ftp://nowhere")
-    assert await ended(process) == 1
+    assert await ended(process) == 2

@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from crm_api import __main__ as commands
+from crm_api.broker import BrokerSettings
+from crm_api.settings import CrmSettings
+from email_service.settings import MailRoomSettings
 from local.errors import LocalError
-from local.house import House, without_secrets
+from local.house import SECRETS, House, without_secrets
+from local.rabbitmq import Node
 from tests.support.ports import free_port
 
 MakeHouse = Callable[..., House]
@@ -40,7 +45,7 @@ def test_two_side_by_side_share_nothing(house: MakeHouse, tmp_path: Path) -> Non
     two = house(tmp_path / "two")
     for fact in ("folder", "port", "sandbox_port", "admin_password", "url", "secrets_file"):
         assert getattr(one, fact) != getattr(two, fact)
-    mine, others = one.environment(None), two.environment(None)
+    mine, others = one.environment(None, "web"), two.environment(None, "web")
     shared = {name for name in mine if name.startswith("POSTHASTE_") and mine[name] == others[name]}
     assert shared == {"POSTHASTE_HOST", "POSTHASTE_ADMIN_EMAIL"}
 
@@ -48,14 +53,14 @@ def test_two_side_by_side_share_nothing(house: MakeHouse, tmp_path: Path) -> Non
 def test_the_second_start_remembers_the_first(house: MakeHouse, tmp_path: Path) -> None:
     first = house(tmp_path)
     assert first.first_start
-    assert first.first_start_environment()["POSTHASTE_SAMPLES"] == "1"
+    assert first.environment(None, "migrate")["POSTHASTE_SAMPLES"] == "1"
     first.filled(administrator_added=True)
     said = first.password_hint(administrator_added=True, where="local.json")
     assert said == first.admin_password
     first.release()
     second = house(tmp_path)
     assert not second.first_start
-    assert second.first_start_environment()["POSTHASTE_SAMPLES"] == "0"
+    assert second.environment(None, "migrate")["POSTHASTE_SAMPLES"] == "0"
     assert second.password_hint(administrator_added=False, where="local.json").endswith("local.json")
     assert (second.sandbox_port, second.admin_password) == (first.sandbox_port, first.admin_password)
     assert second.secrets_file.stat().st_mode & 0o077 == 0
@@ -96,6 +101,13 @@ def test_secrets_may_come_from_files(house: MakeHouse, tmp_path: Path) -> None:
 def test_passwords_in_urls_are_not_shown() -> None:
     shown = without_secrets("amqp://me:hunter2@one.example:5672/v, amqps://me:hunter2@two.example/v")
     assert shown == "amqp://one.example:5672/v, amqps://two.example/v"
+    for unclear in (
+        "amqp://me:hun,ter2@one/",
+        "smtp://me:20#hunter2@one",
+        "smtp://me:20/hunter2@one",
+        "me:hunter2@one",
+    ):
+        assert "ter2" not in without_secrets(unclear)
     assert without_secrets("smtp://a%40b:pass@mail.example:587?tls=starttls") == "smtp://mail.example:587"
 
 
@@ -109,3 +121,36 @@ def test_a_password_is_shown_only_if_it_is_right(house: MakeHouse, tmp_path: Pat
     stranger.filled(administrator_added=False)
     said = stranger.password_hint(administrator_added=False, where="local.json")
     assert said == "with an account that the database already had"
+
+
+PARTS = {"migrate", "broker", "web", "dispatch", "mailroom", "sandbox"}
+
+
+def test_every_secret_is_kept_from_whom_it_is_no_business() -> None:
+    secret = {
+        name.upper()
+        for kind in (CrmSettings, MailRoomSettings, BrokerSettings)
+        for name, field in kind.model_fields.items()
+        if "SecretStr" in str(field.annotation)
+    }
+    assert set(SECRETS) == secret
+    assert all(parts < PARTS for parts in SECRETS.values())
+    # who is checked for a weak one has it
+    for part, names in commands.SECRETS.items():
+        for name in names:
+            assert name.upper() not in SECRETS or part in SECRETS[name.upper()] or part not in PARTS, (part, name)
+
+
+@pytest.mark.parametrize("variable", ["{}", "{}_FILE"])
+def test_each_part_gets_its_own_secrets_only(house: MakeHouse, tmp_path: Path, variable: str) -> None:
+    (tmp_path / "secret").write_text("amqp://me:word@broker.example/\n")
+    given = {variable.format(name): str(tmp_path / "secret") for name in SECRETS}
+    made = house(tmp_path / "data", WORKERS="3", **given)
+    node = Node(tmp_path / "node")
+    for part in PARTS:
+        told = made.environment(node, part)
+        assert told["POSTHASTE_WORKERS"] == "3"
+        for name, parts in SECRETS.items():
+            known = {f"POSTHASTE_{name}", f"POSTHASTE_{name}_FILE"} & set(told)
+            assert len(known) == (part in parts), f"{part} is told {known}"
+    assert made.environment(node, "migrate")["POSTHASTE_ADMIN_PASSWORD"] == made.admin_password

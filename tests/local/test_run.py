@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from local.house import SECRETS
 from local.management import Management
 from local.rabbitmq import Node
 from tests.support.launcher import Launcher
@@ -46,8 +48,43 @@ def signs_in(url: str, email: str, password: str) -> bool:
     return answer.status_code == 303
 
 
+# what stands in the environment of each process, and of its children
+KNOWN = {
+    "web": {"DATABASE_URL"},
+    "dispatch": {"DATABASE_URL", "AMQP_URL"},
+    "sandbox": set(),
+    "email_service": {"AMQP_URL", "SMTP_URL"},
+}
+
+
+def secrets_of_the_parts(launcher: Launcher) -> dict[str, set[str]]:
+    found = {}
+    for part in KNOWN:
+        pids = launcher.pids_of("-m", part)
+        assert pids, f"{part} is not running"
+        told = [f"/proc/{pid}/{what}" for pid in pids for what in ("environ", "cmdline")]
+        words = b"\0".join(Path(each).read_bytes() for each in told).decode()
+        found[part] = {name for name in SECRETS if re.search(rf"POSTHASTE_{name}(_FILE)?=", words)}
+        assert ("sesame-of-the-admin" in words, "sesame-of-smtp" in words) == (False, part == "email_service")
+    return found
+
+
+def open_to_others(folder: Path) -> list[Path]:
+    """An Erlang node keeps its own house; nobody else gets into its folder."""
+    return [
+        path
+        for path in [folder, *folder.rglob("*")]
+        if path.exists() and path.stat().st_mode & 0o077 and "rabbitmq" not in path.relative_to(folder).parts[:-1]
+    ]
+
+
 def test_a_first_and_a_second_start(launch: Launch, tmp_path: Path) -> None:
-    first = launch(tmp_path / "data")
+    given = {
+        "DATABASE_URL": f"sqlite:///{tmp_path}/data/crm.sqlite",
+        "SMTP_URL": "smtp://me:sesame-of-smtp@127.0.0.1:1?tls=none",
+        "ADMIN_PASSWORD": "",
+    }
+    first = launch(tmp_path / "data", API_KEY="sesame-of-the-admin" * 2, **given)
     first.wait_until_ready()
 
     assert "Sign in" in httpx2.get(f"{first.url}/", follow_redirects=True).text
@@ -57,7 +94,9 @@ def test_a_first_and_a_second_start(launch: Launch, tmp_path: Path) -> None:
     console, user_and_password = first.fact("RabbitMQ")
     user, _, console_password = user_and_password.partition(" / ")
     assert Management(console, user, console_password).answers()
-    assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+    assert open_to_others(tmp_path / "data") == []
+    for part, known in secrets_of_the_parts(first).items():
+        assert known == KNOWN[part], f"{part} knows {known}"
 
     os.kill(first.pid_of("beam.smp"), signal.SIGKILL)
     first.wait_for("rabbitmq  ended, starting again")
@@ -72,7 +111,7 @@ def test_a_first_and_a_second_start(launch: Launch, tmp_path: Path) -> None:
     assert first.lines[-1].endswith("stopped")
     assert not list((tmp_path / "data" / "ready").iterdir())
 
-    second = launch(tmp_path / "data", PORT=str(first.port))
+    second = launch(tmp_path / "data", PORT=str(first.port), **given)
     second.wait_until_ready()
     assert second.fact("RabbitMQ") == first.fact("RabbitMQ")
     assert password not in second.said

@@ -84,7 +84,8 @@ def test_settings_do_not_show_them(kind: type[BaseModel]) -> None:
 @pytest.mark.parametrize("name", ["amqp_url", "smtp_url", "database_url", "ledger_url", "admin_password", "api_key"])
 def test_each_may_come_from_a_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = next(kind for kind in SETTINGS if name in kind.model_fields)
-    value = "smtp://me:word@host:25" if name == "smtp_url" else "amqp://me:word@host/"
+    schemes = {"smtp_url": "smtp", "database_url": "postgresql", "ledger_url": "postgresql"}
+    value = f"{schemes.get(name, 'amqp')}://me:word@host:25"
     (tmp_path / name).write_text(f"{value}\n")
     monkeypatch.setenv(f"POSTHASTE_{name.upper()}_FILE", str(tmp_path / name))
     found = getattr(kind(), name)

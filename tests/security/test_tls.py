@@ -215,10 +215,10 @@ def test_a_url_cannot_leave_the_checks_out(tmp_path: Path, ca_file: Path) -> Non
         "cacertfile=",
         "heartbeat=0",
     ):
-        with pytest.raises(ValueError, match=r"no AMQP URL|no file") as refused:
+        with pytest.raises(ValueError, match=r"not known|cannot be read|needs a value") as refused:
             parse(f"amqps://me:canary@{US}/?{query}", "test")
         assert "canary" not in str(refused.value)
-    with pytest.raises(ValueError, match="no AMQP URL"):
+    with pytest.raises(ValueError, match="cacertfile= is for amqps"):
         parse(f"amqp://me:canary@{US}/?cacertfile={ca_file}", "test")
     parameters = parse(f"amqps://me:canary@{US}/%2f?cacertfile={ca_file}", "test")
     context = parameters.ssl_options.context
