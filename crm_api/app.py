@@ -72,7 +72,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.add_middleware(Door)
     app.add_middleware(ReadersZone)
     app.add_middleware(BodyLimit, most=largest_request(settings))
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(SecurityHeaders, public_url=settings.public_url)
     app.add_middleware(TrustedProxies, networks=settings.proxies)
     app.router.routes.extend(router.routes)
     describe_problems(app)

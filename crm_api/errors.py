@@ -208,7 +208,7 @@ def install_error_handlers(app: FastAPI) -> None:
     async def on_defect(request: Request, error: Exception) -> Response:
         # Starlette raises it again afterwards, so that the traceback is logged
         response = answer(request, Internal("Something of ours went wrong. It is in the log."))
-        return secured(response, request.url.scheme)
+        return secured(response, request.scope)
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:

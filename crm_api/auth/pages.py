@@ -17,9 +17,9 @@ from crm_api.auth.throttle import TooManyTries
 from crm_api.auth.ways_back import ask_for_link, choose_password, whose_link
 from crm_api.deps import DatabaseDep, FilesDep, SealDep, SettingsDep
 from crm_api.errors import Invalid
-from crm_api.web.pages import here
+from crm_api.web.local_url import here
 from crm_api.web.templates import render
-from crm_api.web.toasts import Toast, keep
+from crm_api.web.toasts import Toast, redirect
 from crm_api.web.words import plural
 from shared.clock import now
 
@@ -186,6 +186,4 @@ def follow_link(request: Request, database: DatabaseDep, token: str, password: P
         return _link_page(request, database, token, problem.detail)
     if user is None:
         return _link_page(request, database, token)
-    response = RedirectResponse("/sign-in", 303)
-    keep(response, Toast("Your password is set.", f"Sign in with it, as {user.email}."))
-    return response
+    return redirect("/sign-in", Toast("Your password is set.", f"Sign in with it, as {user.email}."))

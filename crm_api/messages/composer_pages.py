@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import replace
 from typing import Annotated, Any
-from urllib.parse import quote
 from uuid import UUID
 
 from anyio import from_thread
@@ -30,7 +29,7 @@ from crm_api.messages.idempotency import key_of
 from crm_api.messages.intake import Request as Taken
 from crm_api.messages.models import Message
 from crm_api.web import words
-from crm_api.web.pages import here
+from crm_api.web.local_url import here, in_header
 from crm_api.web.templates import is_htmx, render, render_part
 from crm_api.web.toasts import Toast, redirect
 from shared.clock import now
@@ -317,6 +316,6 @@ def _go(request: Request, url: str, toast: Toast) -> Response:
     response = redirect(url, toast)
     if is_htmx(request):
         response.status_code = 200
-        response.headers["HX-Redirect"] = quote(url, safe="/?=&:")
+        response.headers["HX-Redirect"] = in_header(url)
         del response.headers["location"]
     return response

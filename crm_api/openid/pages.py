@@ -25,7 +25,7 @@ from crm_api.errors import NotFound
 from crm_api.openid.failures import NoEntry
 from crm_api.openid.service import come_in, remove_link, use_up
 from crm_api.openid.travel import BACK, Trip
-from crm_api.web.pages import here
+from crm_api.web.local_url import here
 from crm_api.web.toasts import Toast, redirect
 
 if TYPE_CHECKING:

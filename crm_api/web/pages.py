@@ -7,7 +7,9 @@ from fastapi.responses import RedirectResponse, Response
 
 from crm_api.auth.deps import signed_in
 from crm_api.web import static_files
+from crm_api.web.cookies import is_secure
 from crm_api.web.events import router as events_router
+from crm_api.web.local_url import here
 from crm_api.web.templates import THEME_COOKIE, render, render_part, system_now
 
 router = APIRouter(include_in_schema=False)
@@ -44,18 +46,12 @@ def keys(request: Request) -> Response:
 
 @router.post("/appearance")
 def appearance(
-    theme: Annotated[Literal["light", "dark", "system"], Form()], next: Annotated[str, Form()] = "/"
+    request: Request, theme: Annotated[Literal["light", "dark", "system"], Form()], next: Annotated[str, Form()] = "/"
 ) -> Response:
     response = RedirectResponse(here(next), 303)
     if theme == "system":
-        response.delete_cookie(THEME_COOKIE)
+        response.delete_cookie(THEME_COOKIE, samesite="lax", secure=is_secure(request))
     else:
         # app.js sets it, too, so that the page need not come again
-        response.set_cookie(THEME_COOKIE, theme, max_age=ONE_YEAR_SECONDS, samesite="lax")
+        response.set_cookie(THEME_COOKIE, theme, max_age=ONE_YEAR_SECONDS, samesite="lax", secure=is_secure(request))
     return response
-
-
-def here(url: str) -> str:
-    """The address if it is one of ours, else the first page: a form field may hold any text."""
-    ours = url.startswith("/") and not url.startswith(("//", "/\\")) and "\n" not in url and "\r" not in url
-    return url if ours else "/"

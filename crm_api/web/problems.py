@@ -6,6 +6,7 @@ from urllib.parse import quote, urlsplit
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from crm_api.web.local_url import here
 from crm_api.web.templates import is_htmx, render, render_part
 from crm_api.web.toasts import Toast
 
@@ -39,9 +40,17 @@ def problem_page(request: Request, problem: "Problem") -> Response:
 
 def _to_sign_in(request: Request) -> Response:
     if not is_htmx(request):
-        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        wish = f"?next={quote(here)}" if request.method == "GET" and here != "/" else ""
+        wanted = here(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
+        wish = f"?next={quote(wanted)}" if request.method == "GET" and wanted != "/" else ""
         return RedirectResponse(f"/sign-in{wish}", 303)
-    page = urlsplit(request.headers.get("HX-Current-URL", ""))
-    here = page.path + (f"?{page.query}" if page.query else "")
-    return Response(status_code=401, headers={"HX-Redirect": f"/sign-in?next={quote(here)}"})
+    wanted = here(_of_page(request.headers.get("HX-Current-URL", "")))
+    return Response(status_code=401, headers={"HX-Redirect": f"/sign-in?next={quote(wanted)}"})
+
+
+def _of_page(url: str) -> str:
+    """Path and query."""
+    try:
+        page = urlsplit(url)
+    except ValueError:  # a header may hold any text
+        return "/"
+    return page.path + (f"?{page.query}" if page.query else "")

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from crm_api.errors import NotFound
+from crm_api.web.security import STATIC
 
 FOLDER = Path(__file__).parent / "static"
 FOR_EVER = "public, max-age=31536000, immutable"
@@ -51,7 +52,7 @@ def static(name: str) -> str:
     """The address of a static file; a name that is none is a mistake in a template."""
     if name not in _files():
         raise LookupError(f"no static file {name!r}")
-    return f"/static/{version()}/{name}"
+    return f"{STATIC}{version()}/{name}"
 
 
 def answer(request: Request, its_version: str, name: str) -> Response:

@@ -76,7 +76,7 @@ def render(
     `request.state.principal` says who is signed in; without one the page has no navigation.
     """
     context |= {"request": request, "principal": principal_of(request)}
-    headers = {"Cache-Control": "private, no-cache", "Vary": "HX-Request-Type, HX-Target, Cookie"}
+    headers = {"Cache-Control": "no-store", "Vary": "HX-Request-Type, HX-Target, Cookie"}
     part = (parts or {}).get(wanted_part(request) or "")
     toast = toasts.kept(request)
     if part:
@@ -87,7 +87,7 @@ def render(
         content = environment().get_template(template).render(_frame(request, context) | {"toast": toast} | context)
     response = HTMLResponse(content, status, headers)
     if toast:
-        response.delete_cookie(toasts.COOKIE)
+        toasts.forget(request, response)
     return response
 
 

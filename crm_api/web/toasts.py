@@ -1,21 +1,36 @@
-"""A toast: what just happened, to whom, and how to undo it. It survives one redirect in a cookie."""
+"""A toast: what just happened, to whom, and how to undo it. It survives one redirect in a cookie.
+
+What comes back in the cookie may be anybody's work: it is text, a way back of exactly one form, and a page of ours, or
+it is no toast.
+"""
 
 import base64
 import binascii
 import json
+import re
 from dataclasses import asdict, dataclass
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from crm_api.web.cookies import clear_cookie, get_cookie, set_cookie
+from crm_api.web.local_url import here
 
 COOKIE = "toast"
 _SECONDS_KEPT = 60
 _MAX_CHARACTERS = 120  # a cookie is small, and a toast is short
+_MAX_COOKIE = 4096
+_MAX_UNDO_SECONDS = 300
+_UNDO = re.compile(r"/messages/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/undo")
 
 
 @dataclass(frozen=True)
 class Toast:
     """undo: where to POST to take it back, for undo_seconds. link: a page that shows more, with its word."""
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid", str_max_length=1000)
 
     title: str
     text: str = ""
@@ -26,28 +41,48 @@ class Toast:
     trouble: bool = False
 
 
-def redirect(url: str, toast: Toast | None = None) -> Response:
+class ToastRedirect(RedirectResponse):
     """303 after a form; the next page shows the toast."""
-    response = RedirectResponse(url, 303)
-    if toast:
-        keep(response, toast)
-    return response
+
+    def __init__(self, url: str, toast: Toast | None = None) -> None:
+        super().__init__(url, 303)
+        self._toast = toast
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._toast:
+            set_cookie(Request(scope), self, COOKIE, _written(self._toast), _SECONDS_KEPT)
+        await super().__call__(scope, receive, send)
 
 
-def keep(response: Response, toast: Toast) -> None:
+def redirect(url: str, toast: Toast | None = None) -> Response:
+    return ToastRedirect(url, toast)
+
+
+def _written(toast: Toast) -> str:
     short = asdict(toast) | {"title": toast.title[:_MAX_CHARACTERS], "text": toast.text[:_MAX_CHARACTERS]}
-    value = base64.urlsafe_b64encode(json.dumps(short).encode()).decode()
-    response.set_cookie(COOKIE, value, max_age=_SECONDS_KEPT, httponly=True, samesite="lax")
+    return base64.urlsafe_b64encode(json.dumps(short).encode()).decode()
+
+
+_read = TypeAdapter(Toast).validate_json
 
 
 def kept(request: Request) -> Toast | None:
     """The toast that the last answer left; None if there is none, or if the cookie holds anything else."""
-    value = request.cookies.get(COOKIE)
-    if not value:
+    value = get_cookie(request, COOKIE)
+    if not value or len(value) > _MAX_COOKIE:
         return None
     try:
-        toast = Toast(**json.loads(base64.urlsafe_b64decode(value)))
-    except (ValueError, TypeError, binascii.Error):
+        toast = _read(base64.urlsafe_b64decode(value))
+    except (ValidationError, ValueError, binascii.Error):
         return None
-    local = all(not url or (url.startswith("/") and not url.startswith("//")) for url in (toast.undo, toast.link))
-    return toast if local else None
+    fits = (
+        max(len(toast.title), len(toast.text)) <= _MAX_CHARACTERS
+        and 0 <= toast.undo_seconds <= _MAX_UNDO_SECONDS
+        and (not toast.undo or _UNDO.fullmatch(toast.undo))
+        and (not toast.link or toast.link == here(toast.link))
+    )
+    return toast if fits else None
+
+
+def forget(request: Request, response: Response) -> None:
+    clear_cookie(request, response, COOKIE)

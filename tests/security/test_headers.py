@@ -19,8 +19,9 @@ def is_guarded(headers: dict[str, str]) -> bool:
     policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
     return (
         policy["default-src"] == "'self'"
-        and "script-src" not in policy
-        and "style-src" not in policy
+        and policy["script-src"] == policy["style-src"] == policy["font-src"] == "posthaste.example/static/"
+        and policy["img-src"] == "posthaste.example/static/ data:"
+        and policy["worker-src"] == policy["manifest-src"] == policy["media-src"] == "'none'"
         and policy["frame-ancestors"] == policy["base-uri"] == policy["object-src"] == "'none'"
         and policy["form-action"] == "'self'"
         and "unsafe" not in str(policy)
@@ -36,7 +37,7 @@ def test_pages(browser: TestClient) -> None:
         answer = browser.get(path)
         assert answer.status_code in (200, 303), path
         assert is_guarded(dict(answer.headers)), path
-        assert "public" not in answer.headers["Cache-Control"]
+        assert answer.headers["Cache-Control"] == "no-store", path
 
 
 @pytest.fixture

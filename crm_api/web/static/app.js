@@ -5,7 +5,7 @@ const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 const inField = (element) => element?.closest("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]");
 const setCookie = (name, value, days) => {
-  document.cookie = `${name}=${encodeURIComponent(value)};path=/;max-age=${days * 86400};samesite=lax`;
+  document.cookie = `${name}=${encodeURIComponent(value)};path=/;max-age=${days * 86400};samesite=lax${location.protocol === "https:" ? ";secure" : ""}`;
 };
 
 // times are said in the reader's zone; the server learns it here

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from crm_api.changes import ChangeFeed, Subscription
 from crm_api.web.events import stream
-from crm_api.web.pages import here
+from crm_api.web.local_url import here
 from crm_api.web.templates import ROOMS
 from crm_api.web.toasts import COOKIE
 from tests.support.crm import Crm
