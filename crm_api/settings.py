@@ -12,6 +12,7 @@ from shared.database_urls import DatabaseUrl, read_database_url
 from shared.hardening import KEY, MACHINE, PERSON, is_loopback, weak_password, weakness
 from shared.settings import OneLine, Port, PosthasteSettings, Seconds
 from shared.urls import Form, Url, read, read_host
+from shared.topology import LANE_MAX_MESSAGES
 
 MEGABYTE = 1024 * 1024
 MAX_SECRET_CHARACTERS = 1000  # what a person can still type into the form that asks for it
@@ -67,7 +68,9 @@ class CrmSettings(PosthasteSettings):
     sender_name: OneLine = Field("Posthaste", description="From, when a message names nobody")
     sender_address: str = Field("crm@posthaste.example", description="From, when a message names nobody")
     undo_seconds: int = Field(5, ge=0, le=300, description="how long a letter sent from a page can be undone")
-    expire_hours: int = Field(48, ge=1, le=240, description="how long delivery is tried")
+    expire_hours: int = Field(
+        48, ge=1, le=240, description="how long delivery is tried; at least a day less than LEDGER_DAYS"
+    )
     max_body_bytes: Bytes = Field(256 * 1024, description="subject, text and HTML of one message together")
     max_attachment_bytes: Bytes = Field(10 * MEGABYTE, description="one attachment")
     max_attachments_bytes: Bytes = Field(20 * MEGABYTE, description="all attachments of one message")
@@ -93,6 +96,21 @@ class CrmSettings(PosthasteSettings):
         if port:
             raise ValueError("it is a host without a port: the port is a setting of its own")
         return text
+
+    @field_validator("expire_hours")
+    @classmethod
+    def _is_remembered(cls, hours: int, info: ValidationInfo) -> int:
+        """Else reconciliation gives up what is still tried: nobody would know any more whether it was sent."""
+        if hours + 24 > info.data.get("ledger_days", 14) * 24:
+            raise ValueError("must be at least a day less than LEDGER_DAYS, or what is lost could not be tried again")
+        return hours
+
+    @field_validator("bulk_in_broker")
+    @classmethod
+    def _fits_the_queue(cls, most: int) -> int:
+        if not 1 <= most <= LANE_MAX_MESSAGES // 2:
+            raise ValueError(f"must be from 1 to {LANE_MAX_MESSAGES // 2:,}: the queue takes twice that")
+        return most
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -7,7 +7,7 @@ from shared import topology
 
 STEPS = ("30s", "2m", "10m", "30m", "1h")  # after the first, second … attempt
 THEN = "4h"
-LONGEST = timedelta(hours=48)  # since the mail room first saw the delivery
+LAST_STEPS = ("1h", "30m", "10m")  # instead of a longer one that would end after the message's time
 UNKNOWN_STEP = "10m"
 PARK_STEP = "30s"
 
@@ -33,19 +33,19 @@ def wait(step: str, chance: float, scale: float = 1.0) -> Wait:
 
 def after_deferral(
     attempt: int,
-    first_seen: datetime,
     now: datetime,
     expires_at: datetime,
     chance: float,
     scale: float = 1.0,
 ) -> Wait | None:
-    """The wait before attempt + 1, or None: no attempt starts after 48 hours or the message's own expiry.
+    """The wait before attempt + 1, or None: no attempt starts after the message's own expiry, and nothing else ends it.
 
     attempt: from 1, the one that was just deferred. scale shortens the waits, not the deadlines.
     """
     step = STEPS[attempt - 1] if attempt <= len(STEPS) else THEN
-    again = wait(step, chance, scale)
-    return again if again.until(now) < min(expires_at, first_seen + LONGEST) else None
+    shorter = [each for each in LAST_STEPS if topology.WAIT_SECONDS[each] < topology.WAIT_SECONDS[step]]
+    waits = (wait(each, chance, scale) for each in (step, *shorter))
+    return next((again for again in waits if again.until(now) < expires_at), None)
 
 
 def after_unknown(unknowns: int, now: datetime, expires_at: datetime, chance: float, scale: float = 1.0) -> Wait | None:

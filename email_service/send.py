@@ -179,7 +179,7 @@ class Sender:
         scale = self._settings.retry_scale
         if kind is OutcomeKind.deferred:
             chance = _random.random()
-            again = retry.after_deferral(job.attempt, job.first_seen, now, command.expires_at, chance, scale)
+            again = retry.after_deferral(job.attempt, now, command.expires_at, chance, scale)
             if again is None:
                 kind, reason = OutcomeKind.failed, f"{reason} It was tried until its time was over."
         elif kind is OutcomeKind.unknown and command.lane is not Lane.bulk:

@@ -430,3 +430,12 @@ async def test_an_own_name_for_each_recipient(rig: Rig, server: SmtpServer, work
         await rig.until(cmd, "accepted")
         (mail,) = server.mails_to(cmd.to.address)
         assert mail.content.endswith(f"\r\n\r\n{number}\r\n".encode())
+
+
+async def test_a_message_older_than_two_days_is_tried_as_long_as_it_lives(rig: Rig, server: SmtpServer, work) -> None:
+    await work()
+    server.answer("rcpt", "450 4.2.1 later")
+    three_days_ago = datetime.now(UTC) - timedelta(days=3)
+    cmd = command(expires_at=datetime.now(UTC) + timedelta(days=4))
+    await rig.send(cmd, x_first_seen=int(three_days_ago.timestamp()))
+    await rig.until(cmd, "deferred", "accepted")

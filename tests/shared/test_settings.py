@@ -209,6 +209,32 @@ def test_who_misspells_a_setting_is_told(name: str, meant: str, caplog: pytest.L
     assert (record.levelno, record.getMessage()) == (logging.WARNING, said)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ({"EXPIRE_HOURS": "72", "LEDGER_DAYS": "3"}, "EXPIRE_HOURS"),
+        ({"EXPIRE_HOURS": "240", "LEDGER_DAYS": "10"}, "EXPIRE_HOURS"),
+        ({"LEDGER_DAYS": "3", "EXPIRE_HOURS": "49"}, "EXPIRE_HOURS"),
+        ({"BULK_IN_BROKER": "1000000"}, "BULK_IN_BROKER"),
+        ({"BULK_IN_BROKER": "0"}, "BULK_IN_BROKER"),
+    ],
+)
+def test_promises_that_cannot_be_kept_together_are_refused(
+    wrong: dict[str, str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for setting, value in wrong.items():
+        monkeypatch.setenv(f"POSTHASTE_{setting}", value)
+    with pytest.raises(SettingsError, match=f"POSTHASTE_{name}"):
+        load(CrmSettings)
+
+
+def test_promises_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTHASTE_EXPIRE_HOURS", "240")
+    assert load(CrmSettings).expire_hours == 240
+    monkeypatch.setenv("POSTHASTE_LEDGER_DAYS", "11")
+    assert load(CrmSettings).expire_hours == 240
+
+
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
 def test_the_driver_is_named(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTHASTE_DATABASE_URL", f"{scheme}://u:p@db/crm")
