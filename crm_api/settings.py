@@ -11,8 +11,8 @@ from shared.addresses import clean_address
 from shared.database_urls import DatabaseUrl, read_database_url
 from shared.hardening import KEY, MACHINE, PERSON, is_loopback, weak_password, weakness
 from shared.settings import OneLine, Port, PosthasteSettings, Seconds
-from shared.urls import Form, Url, read, read_host
 from shared.topology import LANE_MAX_MESSAGES
+from shared.urls import Form, Url, read, read_host
 
 MEGABYTE = 1024 * 1024
 MAX_SECRET_CHARACTERS = 1000  # what a person can still type into the form that asks for it
