@@ -18,7 +18,7 @@ from shared.mailboxes import format_mailbox, parse_mailbox
         ("Holt, Ida <ida@example.com>", "Holt, Ida", "ida@example.com"),
         (r'"Ida \"Pip\" Holt" <ida@example.com>', 'Ida "Pip" Holt', "ida@example.com"),
         ('"<b@example.com>, c" <ida@example.com>', "<b@example.com>, c", "ida@example.com"),
-        ("ida@example.com <ida@example.com>", "ida@example.com", "ida@example.com"),
+        ("ida@example.com <ida@example.com>", "", "ida@example.com"),
         ("ida@example.com (Ida Holt)", "Ida Holt", "ida@example.com"),
         ("Jürgen\tÅ <j@bücher.example>", "Jürgen Å", "j@bücher.example"),
     ],

@@ -1,0 +1,57 @@
+"""Pasted lists of addresses, as the browser reads them: the cases of tests/shared/test_address_lists.py."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser
+
+from crm_api.web import static_files
+from shared.mailboxes import format_mailbox
+
+CASES = json.loads((Path(__file__).parents[1] / "address_lists.json").read_text())["cases"]
+SCRIPT = (Path(static_files.__file__).parent / "static" / "addresses.js").read_text()
+READ = """texts => texts.map((text) => Addresses.list(text)
+          .map((entry) => entry.address ? [entry.name, entry.address] : entry.text))"""
+NAMES = [
+    "Ida",
+    "Holt, Ida",
+    'Ida "Pip" Holt',
+    "Göran",
+    "O'Brien",
+    "'Ida'",
+    "a\\b",
+    "=",
+    "Ida  Holt",
+    "=?utf-8?q?x?=",
+    "-",
+]
+
+
+def _ask(browser: Browser, question: str, given: Any) -> Any:
+    page = browser.new_page()
+    try:
+        page.evaluate(f"globalThis.Addresses = (() => {{ {SCRIPT}; return Addresses; }})()")
+        return page.evaluate(question, given)
+    finally:
+        page.close()
+
+
+def test_the_browser_reads_a_list_as_the_server_does(browser: Browser) -> None:
+    found = _ask(browser, READ, [text for text, _ in CASES])
+    wrong = [(text, meant, read) for (text, meant), read in zip(CASES, found, strict=True) if meant != read]
+    assert wrong == []
+
+
+def test_the_browser_writes_a_name_as_the_server_does(browser: Browser) -> None:
+    mailboxes = [{"name": name, "address": "ida@example.com"} for name in NAMES]
+    assert _ask(browser, "all => all.map(Addresses.format)", mailboxes) == [
+        format_mailbox(name, "ida@example.com") for name in NAMES
+    ]
+
+
+def test_a_very_long_list_is_read_at_once(browser: Browser) -> None:
+    """Twenty thousand of everything; what grew faster than the text would meet the test's timeout."""
+    pieces = ["Ida Holt <ida@example.com>, ", "Holt, ", '"', "'a, ", "(", "((", "<a", "mailto:a@b,", "a:", "\n ", "“"]
+    question = "pieces => pieces.map((piece) => Addresses.list(piece.repeat(20000)).length)"
+    assert _ask(browser, question, pieces)[0] == 20_000
