@@ -8,7 +8,7 @@ from shared.header_text import BadHeader, one_line
 
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")  # a name that needs no quotes: atoms of RFC 5322
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_OURS = re.compile(r'"((?:[^"\\]|\\.)*)" <([^<>]*)>')  # as format_mailbox writes it: the name comes back to the letter
+_OURS = re.compile(r'"((?:[^"\\]|\\.)*)" <([^<>]*)>')  # as format_mailbox writes it
 
 
 def parse_mailbox(text: str) -> tuple[str, str]:
@@ -17,9 +17,7 @@ def parse_mailbox(text: str) -> tuple[str, str]:
         text = one_line(text)
     except BadHeader as problem:
         raise BadAddress(str(problem)) from problem
-    if ours := _OURS.fullmatch(text):
-        return re.sub(r"\\(.)", r"\1", ours[1]), clean_address(ours[2])
-    found = address_list(text)
+    found = mailboxes(text)
     if len(found) > 1:
         raise BadAddress("Write one address here; these are several.")
     bare = _QUOTED.sub("", text)
@@ -28,6 +26,13 @@ def parse_mailbox(text: str) -> tuple[str, str]:
     if found and found[0].address:
         return found[0].name, clean_address(found[0].address)
     return "", clean_address(text)
+
+
+def mailboxes(text: str) -> list[Entry]:
+    """The entries of a list; a name that format_mailbox wrote comes back to the letter."""
+    if ours := _OURS.fullmatch(text):
+        return [Entry(re.sub(r"\\(.)", r"\1", ours[1]), ours[2])]
+    return address_list(text)
 
 
 def format_mailbox(name: str, address: str) -> str:

@@ -11,6 +11,7 @@ from crm_api.customers import service
 from crm_api.customers.changed_by import changed_by, contact_removed_by
 from crm_api.customers.checks import CONTACT_FIELDS
 from crm_api.customers.models import Contact, Customer
+from crm_api.customers.pasted import taken_apart
 from crm_api.customers.views import form_values
 from crm_api.db import Database
 from crm_api.deps import DatabaseDep
@@ -67,6 +68,7 @@ def add_contact(
 ) -> Response:
     values = {name: typed.get(name, "") for name in CONTACT_FIELDS}
     try:
+        values = taken_apart(values, {})
         with database.write() as session:
             service.add_contact(session, principal, customer_id, values)
     except Invalid as problem:
@@ -99,8 +101,9 @@ def update_contact(
     try:
         if removes:
             return _remove(request, principal, database, customer_id, contact_id, typed)
+        fields = taken_apart(edit.values, typed)
         with database.write() as session:
-            service.update_contact(session, principal, customer_id, contact_id, edit.values, edit.seen)
+            service.update_contact(session, principal, customer_id, contact_id, fields, edit.seen)
     except (Invalid, EditConflict) as problem:
         with database.read() as session:
             customer = service.get(session, customer_id)

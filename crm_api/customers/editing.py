@@ -13,6 +13,7 @@ from crm_api.customers.changed_by import archived_by, changed_by, removed_by
 from crm_api.customers.checks import CUSTOMER_FIELDS
 from crm_api.customers.contact_pages import router as contact_router
 from crm_api.customers.models import Customer
+from crm_api.customers.pasted import taken_apart
 from crm_api.customers.views import form_values
 from crm_api.deps import DatabaseDep
 from crm_api.edits import EditConflict
@@ -50,6 +51,7 @@ def new_customer(request: Request, _: SignedIn, email: Annotated[str, Query(max_
 def create_customer(request: Request, principal: SignedIn, database: DatabaseDep, typed: Typed) -> Response:
     values = {name: typed.get(name, "") for name in CUSTOMER_FIELDS}
     try:
+        values = taken_apart(values, {})
         with database.write() as session:
             customer = service.create(session, principal, values, _tags(typed.get("tags", "")))
     except Invalid as problem:
@@ -74,6 +76,7 @@ def update_customer(
     whole = tags if "tags" in edit.values and "tags" not in edit.seen else None
     fields = {name: value for name, value in edit.values.items() if name != "tags"}
     try:
+        fields = taken_apart(fields, typed)
         with database.write() as session:
             customer = service.update(
                 session,

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
-from email.utils import parseaddr
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -23,8 +22,10 @@ from crm_api.messages.recipients import resolve
 from crm_api.messages.schemas import AttachmentDraft, MessageDraft, RecipientDraft
 from crm_api.settings import CrmSettings
 from crm_api.web import words
-from shared.addresses import BadAddress, clean_address
+from shared.address_lists import address_list
+from shared.addresses import BadAddress, address_key, clean_address
 from shared.clock import now
+from shared.mailboxes import format_mailbox, mailboxes
 
 SOMEBODY = RecipientDraft(email="somebody@example.com")  # whom a letter without recipients is shown to
 DEFAULT_LATER = time(8, 0)
@@ -38,7 +39,7 @@ _LIMITS = {
 
 @dataclass(frozen=True)
 class Chip:
-    """One recipient. value: "customer:<id>", "contact:<id>" or "email:Ida <ida@example.com>"."""
+    """One recipient. value: "customer:<id>", "contact:<id>" or "email:Ida <ida@example.com>" (shared/mailboxes.py)."""
 
     value: str
     label: str
@@ -108,9 +109,15 @@ class ComposerForm:
 
     @property
     def recipients(self) -> list[str]:
-        """The chips, and what is typed but not yet a chip."""
-        typed = [part.strip() for part in re.split(r"[,;\n]", self.typed)]
-        return self.to + [f"email:{part}" for part in typed if part]
+        """The chips, and what is typed but not yet a chip; who is there already is not added again."""
+        known = {address_key(it.address) for chip in self.to for it in mailboxes(chip.removeprefix("email:"))}
+        typed = []
+        for entry in address_list(self.typed):
+            key = address_key(entry.address) if entry.address else None
+            if key is None or key not in known:
+                typed.append(f"email:{format_mailbox(entry.name, entry.address) if entry.address else entry.text}")
+                known |= {key} if key else set()
+        return self.to + typed
 
 
 def blank(settings: CrmSettings, session: Session, *, to: Iterable[str] = (), back: str = "/messages/new") -> Composer:
@@ -251,10 +258,6 @@ def chips(session: Session, values: list[str], bad: AbstractSet[int] = frozenset
     return made
 
 
-def chip_of(session: Session, value: str) -> Chip:
-    return chips(session, [value])[0]
-
-
 def new_token() -> str:
     return secrets.token_urlsafe(18)
 
@@ -280,8 +283,10 @@ def _recipient(value: str) -> RecipientDraft | None:
             return RecipientDraft(customer_id=UUID(text))
         if kind == "contact":
             return RecipientDraft(contact_id=UUID(text))
-        name, address = parseaddr(text) if "<" in text else ("", text)
-        return RecipientDraft(email=address or text, name=name)
+        found = mailboxes(text)
+        if len(found) == 1 and found[0].address:
+            return RecipientDraft(email=found[0].address, name=found[0].name)
+        return RecipientDraft(email=text)
     except ValueError:
         return None
 

@@ -20,7 +20,7 @@ from crm_api.messages.composer import (
     ComposerForm,
     FileChip,
     blank,
-    chip_of,
+    chips,
     copy_of,
     draft_of,
     show,
@@ -33,6 +33,7 @@ from crm_api.web.local_url import here, in_header
 from crm_api.web.templates import is_htmx, render, render_part
 from crm_api.web.toasts import Toast, redirect
 from shared.clock import now
+from shared.mailboxes import format_mailbox
 
 router = APIRouter(include_in_schema=False)
 
@@ -131,11 +132,11 @@ def preview(request: Request, _: SignedIn, database: DatabaseDep, settings: Sett
 
 
 @router.post("/messages/recipient")
-def recipient(request: Request, _: SignedIn, database: DatabaseDep, value: Text) -> Response:
-    """The chip for one recipient."""
+def recipients(request: Request, _: SignedIn, database: DatabaseDep, value: Texts) -> Response:
+    """The chips for what was typed, chosen or pasted, in their order."""
     with database.read() as session:
-        chip = chip_of(session, value)
-    return render_part(request, "messages/chip.html", chip=chip)
+        found = chips(session, value)
+    return render_part(request, "messages/chips.html", chips=found)
 
 
 @router.post("/messages/files")
@@ -244,7 +245,7 @@ def _is_own_address(session: Session, customer_id: UUID | None, address: str) ->
 
 
 def _bare(row: Any) -> str:
-    return f"email:{row.name} <{row.address}>" if row.name else f"email:{row.address}"
+    return f"email:{format_mailbox(row.name, row.address)}"
 
 
 def _named(session: Session, form: ComposerForm) -> ComposerForm:

@@ -15,6 +15,7 @@ from crm_api.messages.composer_pages import router as composer_router
 from crm_api.messages.views import VIEWS, Fix, foreign_html, list_rows, message_view, tabs
 from crm_api.reconciliation.service import missing_of
 from crm_api.web.downloads import download
+from crm_api.web.forms import address_of
 from crm_api.web.security import mail_page
 from crm_api.web.templates import principal_of, render, system_now
 from crm_api.web.toasts import Toast, redirect
@@ -165,7 +166,8 @@ def retry(
     try:
         with database.write() as session:
             _belongs(session, message_id, delivery_id)
-            delivery = actions.retry(session, settings, delivery_id, signed_in, address.strip() or None)
+            _, to = address_of(address.strip(), "address")
+            delivery = actions.retry(session, settings, delivery_id, signed_in, to or None)
     except Invalid as problem:
         fix = Fix(delivery_id, address, problem.detail)
         return _message_page(request, database, message_id, opened=delivery_id, fix=fix)

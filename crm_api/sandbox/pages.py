@@ -18,6 +18,7 @@ from crm_api.web.security import mail_page
 from crm_api.web.templates import render
 from crm_api.web.toasts import Toast, redirect
 from crm_api.web.words import plural
+from shared.mailboxes import mailboxes
 
 router = APIRouter(include_in_schema=False)
 
@@ -37,7 +38,7 @@ def inbox(
     to: Annotated[str, Query(max_length=320)] = "",
     before: Annotated[int | None, Query(ge=1, lt=MAX_ID)] = None,
 ) -> Response:
-    to = to.strip()
+    to = next((it.address for it in mailboxes(to.strip()) if it.address), to.strip())
     found = store.list(to or None, before=before, limit=PAGE + 1)
     mails = [read_head(mail) for mail in found[:PAGE]]
     query = {"to": to} if to else {}

@@ -19,7 +19,7 @@ from crm_api.keys.service import keys_of
 from crm_api.openid.service import link_of
 from crm_api.users import service
 from crm_api.web.forms import Form as EditForm
-from crm_api.web.forms import Typed, edit_of, form_again, form_showing, form_with_clashes
+from crm_api.web.forms import Typed, address_of, edit_of, form_again, form_showing, form_with_clashes
 from crm_api.web.templates import render
 from crm_api.web.toasts import Toast, redirect
 from crm_api.web.words import plural
@@ -78,8 +78,9 @@ def invite(
     role: Text = "",
 ) -> Response:
     try:
+        with_it, address = address_of(email)
         with database.write() as session:
-            user = service.add(session, signed_in, email, name, role)
+            user = service.add(session, signed_in, address, name.strip() or with_it, role)
             service.invite(session, files, settings, signed_in, user.id)
     except Invalid as problem:
         return _new(request, {"email": email, "name": name, "role": role}, problem)

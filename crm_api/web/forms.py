@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 
 from crm_api.edits import Clash, same
 from crm_api.errors import Invalid
+from shared.mailboxes import mailboxes
 
 MAX_FIELDS = 60
 _WAS, _PICK = "was.", "pick."
@@ -116,3 +117,16 @@ def errors_of(problem: Invalid) -> dict[str, str]:
     for error in problem.errors:
         found.setdefault(error.field.partition("[")[0], error.message)
     return found
+
+
+def address_of(text: str, field: str = "email") -> tuple[str, str]:
+    """(name, address) of what was pasted into a field for one address; the text itself if it holds none.
+
+    Raises Invalid for several.
+    """
+    found = mailboxes(text)
+    if len([entry for entry in found if entry.address]) > 1:
+        raise Invalid.field(field, "Write one address here; these are several.")
+    if len(found) == 1 and found[0].address:
+        return found[0].name, found[0].address
+    return "", text

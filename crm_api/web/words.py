@@ -120,8 +120,10 @@ def initials(name: str) -> str:
 
 
 def first_word(name: str) -> str:
-    """What a sentence calls a person: Marta Lindqvist → Marta; an address stays whole."""
-    return name.split(" ")[0] if name and "@" not in name else name
+    """What a sentence calls a person: Marta Lindqvist and Lindqvist, Marta → Marta; an address stays whole."""
+    last, comma, first = name.partition(", ")
+    words = (first if comma else last).split()
+    return words[0] if words and "@" not in name else name
 
 
 def listed(names: list[str], total: int | None = None) -> str:

@@ -4,7 +4,7 @@
 
 {
   const DEBOUNCE_MS = 250;
-  const ADDRESS = /^[^\s@<>]+@[^\s@<>]+$|^[^<>]*<[^\s@<>]+@[^\s@<>]+>$/;
+  const CHIPS_AT_ONCE = 200;
   const composer = () => $("#composer");
   const form = () => $("#composer > form");
   let timer = 0;
@@ -53,7 +53,8 @@
   }
 
   async function suggest() {
-    const text = field().value.trim();
+    const last = Addresses.list(field().value).at(-1);
+    const text = last?.address || last?.text || "";
     if (text.length < 2) return closeSuggestions();
     const mine = (asked += 1);
     const answer = await fetch(`/customers/suggest?q=${encodeURIComponent(text)}`).catch(() => null);
@@ -75,35 +76,72 @@
     } else field().removeAttribute("aria-activedescendant");
   }
 
-  async function addChip(value) {
-    if ($$("[data-chip] input", form()).some((input) => input.value.toLowerCase() === value.toLowerCase())) return;
+  // who is there already, by value and by address
+  function known() {
+    const there = new Set();
+    for (const chip of $$("[data-chip]", form())) {
+      const { value } = $("input", chip);
+      there.add(value.toLowerCase());
+      for (const { address } of value.startsWith("email:") ? Addresses.list(value.slice(6)) : []) there.add(address.toLowerCase());
+    }
+    return there;
+  }
+
+  async function addChips(values) {
+    const there = known();
+    const wanted = values.filter((value) => {
+      const keys = [value, ...(value.startsWith("email:") ? Addresses.list(value.slice(6)).map((one) => one.address) : [])];
+      if (keys.some((key) => key && there.has(key.toLowerCase()))) return false;
+      for (const key of keys) there.add(key.toLowerCase());
+      return true;
+    });
+    for (let at = 0; at < wanted.length; at += CHIPS_AT_ONCE) await fetchChips(wanted.slice(at, at + CHIPS_AT_ONCE));
+  }
+
+  async function fetchChips(values) {
     await finish(async () => {
-      const answer = await fetch("/messages/recipient", { method: "POST", body: new URLSearchParams({ value }) });
+      const body = new URLSearchParams(values.map((value) => ["value", value]));
+      const answer = await fetch("/messages/recipient", { method: "POST", body });
       if (!answer.ok) throw new Error(answer.statusText);
       $("[data-chips]").insertAdjacentHTML("beforeend", await answer.text());
       changed();
     }).catch(() => { // nobody gets lost: an address goes back to where it was typed
-      if (value.startsWith("email:")) field().value = [field().value, value.slice(6)].filter(Boolean).join(", ");
+      const back = values.filter((value) => value.startsWith("email:")).map((value) => value.slice(6));
+      field().value = [field().value, ...back].filter(Boolean).join(", ");
       say("The server cannot be reached.", "The recipient could not be added. Try again in a moment.");
     });
   }
 
   // what is typed becomes chips, as far as it is an address; the rest stays
-  async function takeTyped(all) {
-    const parts = field().value.split(/[,;\n]/).map((part) => part.trim()).filter(Boolean);
-    const good = parts.filter((part) => ADDRESS.test(part));
-    const rest = parts.filter((part) => !ADDRESS.test(part));
-    if (!good.length || (rest.length && !all)) return false;
-    field().value = rest.join(", ");
-    closeSuggestions();
-    for (const part of good) await addChip(`email:${part}`); // one after the other: their order is the typed one
-    return true;
+  function take(text) {
+    const entries = Addresses.list(text);
+    const good = entries.filter((one) => one.address);
+    field().value = entries.filter((one) => !one.address).map((one) => one.text).join(", ");
+    if (good.length) closeSuggestions();
+    return addChips(good.map((one) => `email:${Addresses.format(one)}`));
+  }
+
+  const isAddresses = () => {
+    const entries = Addresses.list(field().value);
+    return entries.length > 0 && entries.every((one) => one.address);
+  };
+
+  // a list is taken apart at once, also its lines, which the field itself would run together
+  function onPaste(event) {
+    const pasted = event.clipboardData?.getData("text/plain") ?? "";
+    const input = field();
+    const text = input.value.slice(0, input.selectionStart) + pasted + input.value.slice(input.selectionEnd);
+    if (!/[\r\n\t]/.test(pasted) && !Addresses.list(text).some((one) => one.address)) return;
+    event.preventDefault();
+    take(text);
+    if (input.value) later(suggest);
   }
 
   function choose(option) {
-    field().value = "";
+    const before = Addresses.list(field().value).slice(0, -1); // it stands for the last word that was typed
+    field().value = before.filter((one) => !one.address).map((one) => one.text).join(", ");
     closeSuggestions();
-    addChip(option.dataset.value);
+    addChips([...before.filter((one) => one.address).map((one) => `email:${Addresses.format(one)}`), option.dataset.value]);
     field().focus();
   }
 
@@ -118,11 +156,11 @@
     } else if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) {
       event.preventDefault(); // Enter never sends from here
       if (at >= 0) choose(all[at]);
-      else if (ADDRESS.test(field().value.trim())) takeTyped(true);
+      else if (isAddresses()) take(field().value);
       else if (all.length) choose(all[0]);
-    } else if ([",", ";"].includes(event.key) && ADDRESS.test(field().value.trim())) {
+    } else if ([",", ";"].includes(event.key) && isAddresses()) {
       event.preventDefault();
-      takeTyped(true);
+      take(field().value);
     } else if (event.key === "Escape" && !list().hidden) {
       event.stopPropagation();
       closeSuggestions();
@@ -200,11 +238,11 @@
   document.addEventListener("keydown", (event) => { if (event.target === field()) onKey(event); }, true);
   document.addEventListener("focusout", (event) => {
     if (event.target !== field()) return;
-    takeTyped(true);
+    take(field().value);
     setTimeout(closeSuggestions, 150); // a click on a suggestion comes first
   });
   document.addEventListener("paste", (event) => {
-    if (event.target === field()) setTimeout(() => takeTyped(false));
+    if (event.target === field()) onPaste(event);
   });
 
   document.addEventListener("mousedown", (event) => {
