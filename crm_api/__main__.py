@@ -9,10 +9,13 @@ from typing import Any
 
 from crm_api.settings import CrmSettings
 from shared.command import run
+from shared.ending import end_within
 from shared.private import keep_private
 from shared.setting_names import warn_of_unknown
 from shared.settings import load, refuse_weak
 from shared.telemetry import set_up_logging
+
+STOP_SECONDS = 15  # of web, whose requests have five of them
 
 
 def keep_out_of_garbage_collection() -> None:
@@ -31,6 +34,10 @@ def web(settings: CrmSettings) -> None:
     keep_out_of_garbage_collection()
 
     class Server(uvicorn.Server):
+        def handle_exit(self, *arguments: Any) -> None:
+            end_within(STOP_SECONDS)
+            super().handle_exit(*arguments)
+
         async def shutdown(self, *arguments: Any, **named: Any) -> None:
             await app.state.feed.close()  # ends the streams of open pages, which would hold it up
             await super().shutdown(*arguments, **named)

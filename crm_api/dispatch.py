@@ -19,6 +19,7 @@ from crm_api.settings import CrmSettings
 from crm_api.writer import Writer
 from shared.amqp import Consumer, Delivery, Publisher
 from shared.contracts import BadContract, Heartbeat, decode
+from shared.ending import end_within
 from shared.lanes import Lane
 from shared.telemetry import mark_ready
 from shared.topology import HEARTBEAT_KEY, OUTCOMES_QUEUE
@@ -27,6 +28,7 @@ log = logging.getLogger("dispatch")
 
 PREFETCH = 1000
 SWEEP_SECONDS = 60.0
+STOP_SECONDS = 25  # less than compose and service managers wait before they kill
 
 
 async def run(settings: CrmSettings) -> None:
@@ -58,8 +60,13 @@ async def run(settings: CrmSettings) -> None:
     reconciler = Reconciler(settings, database, writer, publisher, feed, walking)
 
     stop = asyncio.Event()
+
+    def end() -> None:
+        end_within(STOP_SECONDS)
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, end)
     await feed.start()
     await publisher.start()
     outcomes.start()
@@ -82,6 +89,7 @@ async def run(settings: CrmSettings) -> None:
             log.critical("%s ended by itself, so dispatch ends, to be started again", task.get_name())
             task.result()
     finally:
+        end_within(STOP_SECONDS)
         ready.unlink(missing_ok=True)
         for relay in relays:
             relay.stop()

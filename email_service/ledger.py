@@ -82,7 +82,7 @@ class Ledger:
 
     async def open(self) -> None:
         """Creates the tables if they are not there. Raises LedgerError for a ledger of a newer version."""
-        await asyncio.to_thread(self._store.open)
+        await self._store.open()
 
     async def close(self) -> None:
         await asyncio.to_thread(self._store.close)

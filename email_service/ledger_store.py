@@ -25,6 +25,7 @@ VERSION = 1
 GROUP = 500  # operations in one transaction
 PAUSE_SECONDS = 0.5  # before a database that is locked, full or away is asked again
 BUSY_SECONDS = 10
+CLOSE_SECONDS = 5  # for what waits at the end; a database that has gone silent may never answer
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempt (
@@ -54,6 +55,9 @@ class Operation:
     sql: str
     values: tuple[Any, ...]
     reads: bool = False
+
+
+_OPEN = Operation("", ())
 
 
 class _Database(Protocol):
@@ -170,22 +174,35 @@ class Store:
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Raises LedgerError; a database that is away is waited for by `do`, but not here."""
-        try:
-            self._database.connect()
-        except self._database.away as problem:
-            raise LedgerError(f"The ledger cannot be opened: {problem}") from problem
-        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._loop = asyncio.get_running_loop()
+        opened: asyncio.Future[Any] = self._loop.create_future()
+        # all in the one thread that nobody waits for at the end of the process: even this may take for ever
+        self._thread = threading.Thread(target=self._open_and_run, args=(opened,), name="ledger", daemon=True)
         self._thread.start()
+        await opened
 
     def close(self) -> None:
-        """What still waits is done first, if the database answers."""
+        """What still waits is done first, if the database answers in time."""
         self._stopping = True
         self._waiting.put(None)
         if self._thread is not None:
-            self._thread.join(BUSY_SECONDS * 2)
+            self._thread.join(CLOSE_SECONDS)
+            if self._thread.is_alive():
+                log.warning("the ledger does not answer, left as it is")
+                return
         self._database.close()
+
+    def _open_and_run(self, opened: asyncio.Future[Any]) -> None:
+        try:
+            self._database.connect()
+        except self._database.away as problem:
+            return self._answer([(_OPEN, opened)], [LedgerError(f"The ledger cannot be opened: {problem}")])
+        except Exception as problem:
+            return self._answer([(_OPEN, opened)], [LedgerError(str(problem))])
+        self._answer([(_OPEN, opened)], [None])
+        return self._run()
 
     async def do(self, operation: Operation) -> Any:
         self._loop = asyncio.get_running_loop()

@@ -16,8 +16,10 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from email_service.ledger import Ledger
@@ -26,17 +28,23 @@ from shared.settings import SettingsError
 from shared.telemetry import mark_ready
 
 log = logging.getLogger("supervisor")
+Result = TypeVar("Result")
 
 LONGEST_PAUSE_SECONDS = 30  # before a worker that keeps dying is started again
 STEADY_SECONDS = 60  # one that lived so long starts with a clean sheet
 LOCK_PATIENCE_SECONDS = 60
 STOP_MARGIN_SECONDS = 15  # beyond the workers' own time for draining
+LEDGER_PATIENCE_SECONDS = 5  # at the end, for a ledger that is away: the next start does what is left
 CLEAN_EVERY_SECONDS = 600
 DAY_SECONDS = 86_400
 
 
 class RoomTaken(SystemExit):
     """Another mail room of this name runs on this data directory."""
+
+
+class _Stopped(Exception):
+    """We were told to end, and what we waited for had not come."""
 
 
 @dataclass
@@ -62,9 +70,15 @@ class Supervisor:
             loop.add_signal_handler(name, self._stop.set)
         if not await self._take_lock():
             return
-        await self._ledger.open()
-        if left := await self._ledger.expire(self._settings.owner("")):
-            log.warning("deliveries were left behind by an earlier mail room", extra={"count": left})
+        try:
+            await self._unless_stopped(self._ledger.open())
+            if left := await self._unless_stopped(self._ledger.expire(self._settings.owner(""))):
+                log.warning("deliveries were left behind by an earlier mail room", extra={"count": left})
+        except _Stopped:
+            log.warning("the ledger is away, and the mail room ends before it has begun")
+            await self._ledger.close()
+            os.close(self._lock)
+            return
         for marker in (self._ready, *(self._marker(place.number) for place in self._places)):
             marker.unlink(missing_ok=True)  # of a life that was killed
         helpers = [asyncio.create_task(self._say_ready()), asyncio.create_task(self._clean())]
@@ -88,7 +102,10 @@ class Supervisor:
             began = time.monotonic()
             process = place.process = await self._start(place.number, owner)
             code = await self._until_end(place.number, process)
-            await self._ledger.expire(owner)
+            try:
+                await self._unless_stopped(self._ledger.expire(owner))
+            except _Stopped:
+                log.warning("the ledger is away: the next start sees to what worker %d left", place.number)
             self._marker(place.number).unlink(missing_ok=True)
             if self._stop.is_set():
                 break
@@ -167,6 +184,18 @@ class Supervisor:
                         f"A mail room called {settings.room_name} already runs on {settings.data_dir}. "
                         "Stop it, or give this one another name with POSTHASTE_ROOM."
                     ) from None
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Waits as long as it takes, but after a stop only a little while. Raises _Stopped."""
+        working, stopped = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
+        await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not working.done():
+            await asyncio.wait({working}, timeout=LEDGER_PATIENCE_SECONDS)
+        if working.done():
+            return working.result()
+        working.cancel()
+        raise _Stopped
 
     async def _stopped_within(self, seconds: float) -> bool:
         try:

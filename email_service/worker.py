@@ -134,9 +134,14 @@ async def run(settings: MailRoomSettings, number: int, owner: str | None, watch_
     if watch_parent:
         _end_with_parent(stop)
     worker = Worker(settings, number, owner)
-    await worker.start()
-    ready = asyncio.create_task(worker.wait_ready())
+    starting = asyncio.create_task(worker.start())
     stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():  # the ledger is away: nothing was begun
+        log.warning("worker ends before it has begun", extra={"worker": number})
+        return
+    starting.result()
+    ready = asyncio.create_task(worker.wait_ready())
     await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if ready.done():
         marker = mark_ready(settings, f"mailroom-{number}")
