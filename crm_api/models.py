@@ -11,7 +11,6 @@ from crm_api.messages import models as messages
 from crm_api.monitoring import models as monitoring
 from crm_api.openid import models as openid
 from crm_api.reconciliation import models as reconciliation
-from crm_api.senders import models as senders
 
 metadata = SQLModel.metadata
 
@@ -26,5 +25,4 @@ __all__ = [
     "monitoring",
     "openid",
     "reconciliation",
-    "senders",
 ]

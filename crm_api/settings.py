@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from crm_api.auth.roles import Role
 from crm_api.web.proxies import Network, read_networks
-from shared.addresses import clean_address
+from shared.addresses import clean_address, clean_sender
 from shared.database_urls import DatabaseUrl, read_database_url
 from shared.hardening import KEY, MACHINE, PERSON, is_loopback, weak_password, weakness
 from shared.settings import OneLine, Port, PosthasteSettings, Seconds
@@ -133,11 +133,15 @@ class CrmSettings(PosthasteSettings):
             read(text, {"openid_issuer": ISSUER, "console_url": CONSOLE}.get(str(info.field_name), WEB))
         return text
 
-    @field_validator("admin_email", "sender_address")
+    @field_validator("admin_email")
     @classmethod
     def _takes_mail(cls, text: str) -> str:
-        clean_address(text)
-        return text
+        return clean_address(text)
+
+    @field_validator("sender_address")
+    @classmethod
+    def _sends_mail(cls, text: str) -> str:
+        return clean_sender(text)
 
     @field_validator("admin_password", "api_key", "secret_key")
     @classmethod

@@ -5,18 +5,22 @@ once and kept by its content; for one more recipient only the fields are filled 
 """
 
 import asyncio
-import html
 import secrets
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from email.utils import formatdate, parseaddr
+from email.utils import formatdate
 
 from email_service import mime
+from email_service.attachment_part import attachment_part
 from email_service.mime import BadMail
+from shared.addresses import BadAddress
 from shared.contracts import SendCommand
 from shared.fields import FieldError, Template
 from shared.files import FileDamaged, FileMissing, FileStore
+from shared.header_text import BadHeader
+from shared.html_fields import HtmlTemplate
+from shared.mailboxes import parse_mailbox
 
 KEPT_MESSAGES = 256  # more than are ever under way at once; of a person's letter nothing is asked for again
 KEPT_BYTES = 64 * 1024 * 1024
@@ -41,15 +45,14 @@ class _Body:
     """A text part: bytes if it has no fields, else a template."""
 
     def __init__(self, subtype: str, source: str) -> None:
-        self._subtype, self._template = subtype, Template(source)
+        self._subtype, self._template = subtype, (HtmlTemplate if subtype == "html" else Template)(source)
         self._fixed = None if self._template.fields else mime.text_part(subtype, self._template.fill({}))
         self.size = len(source)
 
     def fill(self, fields: dict[str, str]) -> bytes:
         if self._fixed is not None:
             return self._fixed
-        escape = html.escape if self._subtype == "html" else str
-        return mime.text_part(self._subtype, self._template.fill(fields, escape))
+        return mime.text_part(self._subtype, self._template.fill(fields))
 
 
 class _Prepared:
@@ -63,7 +66,7 @@ class _Prepared:
         self._html = None if command.html is None else _Body("html", command.html)
         self._from = b"From: %s\r\n" % mime.mailbox("the sender", command.sender.address, command.sender.name)
         if command.reply_to:
-            name, address = parseaddr(mime.checked("Reply-To", command.reply_to))
+            name, address = parse_mailbox(command.reply_to)
             self._from += b"Reply-To: %s\r\n" % mime.mailbox("Reply-To", address, name)
         self._attachments = attachments
         token = secrets.token_hex(12).encode()
@@ -81,7 +84,7 @@ class _Prepared:
         recipient = mime.envelope("the recipient", command.to.address)
         to = mime.mailbox("the recipient", command.to.address, command.to.name)
         content = b"Date: %s\r\n%s%sTo: %s\r\n%sMIME-Version: 1.0\r\n%s" % (
-            formatdate(time.time()).encode(),
+            _date().encode(),
             mime.message_id(command.message_id),
             self._from,
             to,
@@ -92,6 +95,11 @@ class _Prepared:
             content = content.replace(b"\r\n.", b"\r\n..")
         ascii_only = self.sender.isascii() and recipient.isascii() and self._from.isascii()
         return Letter(self.sender, recipient, content, needs_utf8=not ascii_only)
+
+
+def _date() -> str:
+    """In UTC, and said to be: -0000 would mean that nobody knows where we are (RFC 5322, section 3.3)."""
+    return formatdate(time.time()).removesuffix("-0000") + "+0000"
 
 
 class Composer:
@@ -106,7 +114,7 @@ class Composer:
         """Raises CannotCompose."""
         try:
             return (await self._prepared(command)).letter(command)
-        except (FieldError, BadMail) as problem:
+        except (FieldError, BadMail, BadAddress, BadHeader) as problem:
             raise CannotCompose(str(problem)) from problem
         except FileMissing as problem:
             raise CannotCompose("An attachment is missing from the file store.") from problem
@@ -131,7 +139,7 @@ class Composer:
     async def _read(self, key: _Key, command: SendCommand) -> _Prepared:
         def parts() -> list[bytes]:
             return [
-                mime.attachment_part(file.filename, file.content_type, self._files.get(file.sha256))
+                attachment_part(file.filename, file.content_type, self._files.get(file.sha256))
                 for file in command.attachments
             ]
 

@@ -1,43 +1,39 @@
 """Small pieces of MIME, as bytes: headers and bodies, encoded so that every server takes them (RFC 2045, 2047).
 
-Everything is 7-bit afterwards, except addresses that need SMTPUTF8 (RFC 6532). CR, LF, NUL and other control
-characters are refused in headers: Python's own checks have holes before 3.11.15.
+Everything is 7-bit afterwards, except addresses that need SMTPUTF8 (RFC 6532). What may stand in a header and in an
+address is said in shared/, for whoever takes a message in, too: Python's own checks have holes before 3.11.15.
 """
 
 import base64
 import binascii
-import functools
 import re
-from email.message import MIMEPart
-from email.policy import SMTP
 
-from email_validator import EmailNotValidError, validate_email
+from shared.addresses import BadAddress, ascii_domain, wire_address
+from shared.header_text import BadHeader, unfolded
+from shared.mailboxes import is_atoms, quoted
 
 MAX_LINE = 998  # RFC 5322, section 2.1.1, without CRLF
 FOLD_AT = 76
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PLAIN_HEADER = re.compile(r"[\x20-\x7e]*")
 _PLAIN_BODY = re.compile(r"[\t\r\n\x20-\x7e]*")
-_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")  # a display name that needs no quotes
-_MAILBOX = re.compile(r"[^\s<>\"(),:;\\\[\]@]+@[^\s<>\"(),:;\\@]+")
 _MESSAGE_ID = re.compile(r"<[\x21-\x3b\x3d\x3f-\x7e]+@[\x21-\x3b\x3d\x3f-\x7e]+>")
-_CONTENT_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*", re.IGNORECASE)
 
 
 class BadMail(ValueError):
     """The letter cannot be written; str() says why, for a person."""
 
 
-def checked(what: str, text: str) -> str:
-    """The text if it can stand in a header; raises BadMail."""
-    if _CONTROL.search(text):
-        raise BadMail(f"{what} contains a line break or another control character.")
-    return text
+def header_text(what: str, text: str) -> str:
+    """The text as it can stand in a header; raises BadMail."""
+    try:
+        return unfolded(text)
+    except BadHeader as problem:
+        raise BadMail(f"{what}: {problem}") from problem
 
 
 def unstructured(name: str, text: str) -> bytes:
     """A whole header line like Subject, folded and encoded; `name` is a header name in ASCII."""
-    checked(name, text)
+    text = header_text(name, text)
     if not _PLAIN_HEADER.fullmatch(text) or "=?" in text or text != text.strip() or "  " in text:
         return f"{name}: {_encoded_words(text, FOLD_AT - len(name) - 2)}\r\n".encode()
     lines, line = [], f"{name}:"
@@ -71,35 +67,27 @@ def mailbox(what: str, address: str, name: str = "") -> bytes:
     wire = envelope(what, address)
     if not name:
         return wire.encode()
-    checked(f"The name of {what}", name)
+    name = header_text(f"The name of {what}", name)
     if not name.isascii() or "=?" in name or len(name) > 60:
         return f"{_encoded_words(name, 60)}\r\n <{wire}>".encode()
-    if not _ATOMS.fullmatch(name) or name != name.strip() or "  " in name:
-        name = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if not is_atoms(name):
+        name = quoted(name)
     space = "\r\n " if len(name) + len(wire) > 64 else " "
     return f"{name}{space}<{wire}>".encode()
 
 
 def envelope(what: str, address: str) -> str:
-    """The address as SMTP wants it: the domain in ASCII, the rest as it is."""
-    if not _MAILBOX.fullmatch(checked(f"The address of {what}", address)):
-        raise BadMail(f"The address of {what} is no mail address.")
-    if address.isascii():
-        return address
-    local, _, domain = address.rpartition("@")
-    return f"{local}@{domain if domain.isascii() else _ascii_domain(domain)}"
-
-
-@functools.lru_cache(1000)
-def _ascii_domain(domain: str) -> str:
+    """The address as SMTP wants it."""
     try:
-        found = validate_email(f"x@{domain}", check_deliverability=False, test_environment=True)
-    except EmailNotValidError as problem:
-        raise BadMail(f"{domain} is no domain that mail can be sent to.") from problem
-    return found.ascii_domain
+        return wire_address(address)
+    except BadAddress as problem:
+        raise BadMail(f"The address of {what} is no mail address.") from problem
 
 
 def message_id(text: str) -> bytes:
+    if not text.isascii():  # from before it was made with the domain's ASCII form
+        local, at, domain = text.removesuffix(">").rpartition("@")
+        text = f"{local}{at}{ascii_domain(domain)}>"
     if not _MESSAGE_ID.fullmatch(text) or len(text) > MAX_LINE - 12:
         raise BadMail("The Message-ID is not written correctly.")
     return f"Message-ID: {text}\r\n".encode()
@@ -128,19 +116,8 @@ def _base64_lines(body: bytes) -> bytes:
     return base64.encodebytes(body).replace(b"\n", b"\r\n")
 
 
-def attachment_part(filename: str, content_type: str, content: bytes) -> bytes:
-    """A file as a part, by the standard library: it is made once for a whole mailing."""
-    checked("The name of an attachment", filename)
-    kind, _, subtype = content_type.lower().partition("/")
-    if not _CONTENT_TYPE.fullmatch(content_type) or kind in ("multipart", "message"):
-        kind, subtype = "application", "octet-stream"  # those two must not be base64 (RFC 2045, section 6.4)
-    part = MIMEPart(SMTP)
-    part.set_content(content, kind, subtype, disposition="attachment", filename=filename, cte="base64")
-    return part.as_bytes()
-
-
 def multipart(subtype: str, boundary: bytes, parts: list[bytes]) -> bytes:
-    """parts: each with its own headers, ending in CRLF."""
+    """parts: each with its own headers. The CRLF before a boundary is the boundary's (RFC 2046, section 5.1.1)."""
     opening = b'Content-Type: multipart/%s;\r\n boundary="%s"\r\n\r\n' % (subtype.encode(), boundary)
     middle = b"".join(b"--%s\r\n%s\r\n" % (boundary, part) for part in parts)
     return opening + middle + b"--%s--\r\n" % boundary

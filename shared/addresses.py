@@ -12,6 +12,10 @@ MAX_DOMAIN_CHARACTERS = 253
 
 # an atom of RFC 5322, section 3.2.3, without capitals: those of INFO@ and its like are made small
 _ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_SIGN = (
+    r"[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff<>\"(),:;\\\[\]@]"  # what neither a command nor a header gives a meaning to
+)
+_MAILBOX = re.compile(f"{_SIGN}+@{_SIGN}+")
 _PLAIN_NAME = re.compile(rf"{_ATOM}(\.{_ATOM})*")
 
 
@@ -40,6 +44,33 @@ def address_key(address: str) -> str:
         return address.lower()
     name, at, domain = address.rpartition("@")
     return f"{_small(name)}{at}{ascii_domain(domain)}"
+
+
+def wire_address(address: str) -> str:
+    """As SMTP wants it (RFC 5321, section 4.1.2): the domain in ASCII, the rest as it is. Raises BadAddress for what
+    would break a command or a header; that it is a good address was clean_address's to say."""
+    if not _MAILBOX.fullmatch(address):
+        raise BadAddress("This is not a mail address.")
+    if address.isascii():
+        return address
+    local, _, domain = address.rpartition("@")
+    if not (known := ascii_domain(domain)).isascii():
+        raise BadAddress(f"{domain} is no domain that mail can be sent to.")
+    return f"{local}@{known}"
+
+
+def clean_sender(address: str) -> str:
+    """An address that mail comes from or is answered to; raises BadAddress.
+
+    What stands before its @ is ASCII: else only servers that know SMTPUTF8 (RFC 6531) take a mail from it, and on the
+    way to most people there is one that does not.
+    """
+    address = clean_address(address)
+    if not address.rpartition("@")[0].isascii():
+        raise BadAddress(
+            "Before the @ of a sender stand only plain letters, digits and signs: many servers refuse others."
+        )
+    return address
 
 
 def ascii_domain(domain: str) -> str:

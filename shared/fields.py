@@ -7,7 +7,7 @@ See docs/decisions/0002-field-language.md.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _FIELD = re.compile(
@@ -78,9 +78,9 @@ class Template:
         if text:
             self.parts.append(text)
 
-    def fill(self, values: Mapping[str, str], escape: Callable[[str], str] = str) -> str:
-        """The text with every field replaced; `escape` is applied to values only. Raises MissingField."""
-        return "".join(part if isinstance(part, str) else escape(value_of(part, values)) for part in self.parts)
+    def fill(self, values: Mapping[str, str]) -> str:
+        """The text with every field replaced. Raises MissingField. Of HTML: shared.html_fields."""
+        return "".join(part if isinstance(part, str) else value_of(part, values) for part in self.parts)
 
 
 def value_of(field: Field, values: Mapping[str, str]) -> str:

@@ -19,16 +19,21 @@ class BadHeader(ValueError):
 
 
 def one_line(text: str) -> str:
-    """The text as it can stand in one line: NFC, a tab or the like as one space, stripped; else raises BadHeader."""
+    """What somebody gave as it is kept: in one line, NFC, stripped. Raises BadHeader."""
     if text.isascii() and text.isprintable():
         return text.strip()
-    text = unicodedata.normalize("NFC", _WHITE.sub(" ", text))
+    return unicodedata.normalize("NFC", unfolded(text)).strip()
+
+
+def unfolded(text: str) -> str:
+    """The text as it can stand in a header: a tab or the like becomes a space. Raises BadHeader."""
+    text = _WHITE.sub(" ", text)
     if found := _REFUSED.search(text):
         before = text[max(0, found.start() - 20) : found.start()]
         what = _NAMES.get(found[0]) or f"A control character (U+{ord(found[0]):04X})"
         place = f" It comes after “{before}”." if before else ""
         raise BadHeader(f"{what} cannot stand here.{place}")
-    return text.strip()
+    return text
 
 
 def lenient_line(text: str) -> str:

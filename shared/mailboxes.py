@@ -3,11 +3,12 @@
 import re
 
 from shared.address_lists import Entry, address_list
-from shared.addresses import BadAddress, clean_address
+from shared.addresses import BadAddress, clean_address, clean_sender
 from shared.header_text import BadHeader, one_line
 
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")  # a name that needs no quotes: atoms of RFC 5322
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_BARE = re.compile(r"[^\s<>()\",;:\\@]+@[^\s<>()\",;:\\@]+")
 _OURS = re.compile(r'"((?:[^"\\]|\\.)*)" <([^<>]*)>')  # as format_mailbox writes it
 
 
@@ -17,6 +18,8 @@ def parse_mailbox(text: str) -> tuple[str, str]:
         text = one_line(text)
     except BadHeader as problem:
         raise BadAddress(str(problem)) from problem
+    if _BARE.fullmatch(text):  # most are, and it is read in a moment
+        return "", clean_address(text)
     found = mailboxes(text)
     if len(found) > 1:
         raise BadAddress("Write one address here; these are several.")
@@ -33,6 +36,12 @@ def mailboxes(text: str) -> list[Entry]:
     if ours := _OURS.fullmatch(text):
         return [Entry(re.sub(r"\\(.)", r"\1", ours[1]), ours[2])]
     return address_list(text)
+
+
+def parse_sender(text: str) -> tuple[str, str]:
+    """The same for whom mail comes from or is answered to: see shared.addresses.clean_sender."""
+    name, address = parse_mailbox(text)
+    return name, clean_sender(address)
 
 
 def format_mailbox(name: str, address: str) -> str:

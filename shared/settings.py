@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from shared.amqp_urls import read_amqp_urls, split
 from shared.hardening import weak_password
+from shared.header_text import one_line
 from shared.readable import folder
 from shared.setting_files import Unreadable, from_file
 
@@ -29,14 +30,14 @@ class SettingsError(SystemExit):
     """A setting is missing or wrong; the process ends with one sentence for each."""
 
 
-def one_line(text: str) -> str:
-    """Text that is shown or sent as one line."""
-    if not text.isprintable():
-        raise ValueError("a line break or another character that cannot be seen stands in it")
+def _seen_in_full(text: str) -> str:
+    """Text that is shown or sent as one line. Whoever sets it is told, not cleaned up after."""
+    if one_line(text) != text or not text.replace("\xa0", " ").isprintable():
+        raise ValueError("a character that cannot be seen stands in it, or a space at its end")
     return text
 
 
-OneLine = Annotated[str, AfterValidator(one_line)]
+OneLine = Annotated[str, AfterValidator(_seen_in_full)]
 
 
 class _FromFiles(PydanticBaseSettingsSource):

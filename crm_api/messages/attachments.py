@@ -18,6 +18,7 @@ from crm_api.messages.schemas import AttachmentDraft
 from crm_api.settings import CrmSettings
 from shared.files import FileNotKept, FileStore, hash_of
 from shared.header_text import BadHeader, one_line
+from shared.media_types import BYTES, clean_media_type
 
 log = logging.getLogger("web")
 
@@ -60,10 +61,10 @@ def _keep(
     if len(content) > settings.max_attachment_bytes:
         limit = f"{filename} is too large: an attachment has at most {settings.max_attachment_bytes:,} bytes."
         raise TooLarge(limit, FieldProblem(field, limit))
-    check_filename(filename, field)
+    filename = clean_filename(filename, field)
     if sha256 and sha256 != hash_of(content):
         raise Invalid.field(field, f"{filename} does not match its hash: it was changed or cut on its way.")
-    kind = content_type or mimetypes.guess_type(filename)[0] or "application/octet-stream"
+    kind = content_type or mimetypes.guess_type(filename)[0] or BYTES
     try:
         kept = files.put(content)
     except FileNotKept as problem:
@@ -71,7 +72,7 @@ def _keep(
         raise Unavailable(
             "The disk does not take the attachment. Nothing was done; try again in a moment."
         ) from problem
-    return StoredFile(sha256=kept, size=len(content), content_type=type_of(content, _clean_type(kind)))
+    return StoredFile(sha256=kept, size=len(content), content_type=type_of(content, clean_media_type(kind)))
 
 
 def attach(
@@ -84,7 +85,7 @@ def attach(
     rows, new = [], []
     for position, draft in enumerate(drafts):
         where = f"attachments[{position}]"
-        check_filename(draft.filename, f"{where}.filename")
+        filename = clean_filename(draft.filename, f"{where}.filename")
         if draft.content is not None:
             content = _decode(draft.content, where)
             stored = _keep(files, settings, content, draft.filename, draft.content_type, draft.sha256, where)
@@ -104,7 +105,7 @@ def attach(
                 message_id=message_id,
                 position=position,
                 sha256=stored.sha256,
-                filename=draft.filename,
+                filename=filename,
                 content_type=_type_here(draft, stored),
                 size=stored.size,
             )
@@ -115,9 +116,15 @@ def attach(
     return rows, new
 
 
-def check_filename(filename: str, field: str) -> None:
+def clean_filename(filename: str, field: str) -> str:
+    """NFC, in one line; raises Invalid."""
+    try:
+        filename = one_line(filename)
+    except BadHeader as problem:
+        raise Invalid.field(field, str(problem)) from problem
     if not filename.strip(" .") or len(filename) > 200 or _NOT_IN_A_NAME & set(filename):
         raise Invalid.field(field, 'A file name has 1 to 200 characters and none of / \\ : * ? " < > |.')
+    return filename
 
 
 def _decode(content: str, where: str) -> bytes:
@@ -128,18 +135,5 @@ def _decode(content: str, where: str) -> bytes:
 
 
 def _type_here(draft: AttachmentDraft, stored: StoredFile) -> str:
-    return (
-        named_again(stored.content_type, _clean_type(draft.content_type)) if draft.content_type else stored.content_type
-    )
-
-
-def _clean_type(kind: str) -> str:
-    """type/subtype only; anything odd becomes bytes without a type."""
-    try:
-        plain = one_line(kind).split(";")[0].strip().lower()
-    except BadHeader:
-        plain = ""
-    major, _, minor = plain.partition("/")
-    letters = "abcdefghijklmnopqrstuvwxyz0123456789!#$&^_.+-"
-    good = major and minor and all(character in letters for character in major + minor)
-    return plain if good and major not in ("multipart", "message") else "application/octet-stream"
+    said = draft.content_type
+    return named_again(stored.content_type, clean_media_type(said)) if said else stored.content_type

@@ -4,8 +4,6 @@ Nothing here writes. `prepare` collects every problem it finds and names the fie
 letter as each recipient will see it, with what still keeps it from being sent.
 """
 
-import html
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -15,13 +13,15 @@ from sqlmodel import Session
 
 from crm_api.errors import FieldProblem, Invalid, TooLarge
 from crm_api.messages.markdown import parts_of
+from crm_api.messages.marking import marked_line, marked_page
 from crm_api.messages.recipients import FIELDS, Recipient, resolve
 from crm_api.messages.schemas import MessageDraft
-from crm_api.senders.allowed import check_sender
 from crm_api.settings import CrmSettings
-from shared.addresses import BadAddress, clean_address
+from shared.addresses import BadAddress
 from shared.fields import BadTemplate, Field, FieldError, Template, value_of
 from shared.header_text import BadHeader, one_line
+from shared.html_fields import HtmlTemplate
+from shared.mailboxes import format_mailbox, parse_sender
 
 __all__ = ["FIELDS", "Letter", "Prepared", "Preview", "prepare", "preview"]
 
@@ -40,7 +40,7 @@ class Letter:
 
     subject: Template
     text: Template
-    html: Template | None
+    html: HtmlTemplate | None
 
     @property
     def fields(self) -> set[str]:
@@ -86,7 +86,7 @@ def prepare(session: Session, settings: CrmSettings, draft: MessageDraft, now: d
         check_size(draft, letter.size, settings)
     found, unresolved = resolve(session, draft.to)
     problems += unresolved
-    sender_name, sender_address, reply_to = _headers(session, draft, settings, problems)
+    sender_name, sender_address, reply_to = _headers(draft, settings, problems)
     if letter:
         for position, recipient in enumerate(found):
             if recipient:
@@ -123,10 +123,10 @@ def preview(session: Session, settings: CrmSettings, draft: MessageDraft) -> lis
             Preview(
                 name=recipient.name,
                 address=recipient.address,
-                subject=marked(letter.subject, recipient.values, html.escape),
-                body=marked(Template(body), recipient.values, str) if body is not None else None,
+                subject=marked_line(letter.subject, recipient.values),
+                body=marked_page(HtmlTemplate(body), recipient.values) if body is not None else None,
                 text=letter.text.fill(_or_blank(letter.text, recipient.values)),
-                html=letter.html.fill(_or_blank(letter.html, recipient.values), html.escape)
+                html=letter.html.fill(_or_blank(letter.html, recipient.values))
                 if letter.html and body is None
                 else None,
                 problems=wrong,
@@ -135,23 +135,9 @@ def preview(session: Session, settings: CrmSettings, draft: MessageDraft) -> lis
     return previews
 
 
-def marked(template: Template, values: dict[str, str], escape: Callable[[str], str]) -> Markup:
-    """The filled template with a <mark> around each merged word; `escape` is for the writer's own text."""
-    out = []
-    for part in template.parts:
-        if isinstance(part, str):
-            out.append(escape(part))
-            continue
-        try:
-            out.append(f"<mark>{html.escape(value_of(part, values))}</mark>")
-        except FieldError:
-            out.append(f'<mark class="is-failed">{html.escape(part.name)}</mark>')
-    # each part is escaped above, or is Markdown's own HTML
-    return Markup("".join(out))  # noqa: S704
-
-
 def parse_letter(draft: MessageDraft, problems: list[FieldProblem]) -> Letter | None:
     parts: dict[str, Template] = {}
+    page: HtmlTemplate | None = None
 
     def parse(field: str, source: str) -> None:
         try:
@@ -160,9 +146,9 @@ def parse_letter(draft: MessageDraft, problems: list[FieldProblem]) -> Letter | 
             problems.append(FieldProblem(field, str(problem)))
 
     try:
-        one_line(draft.subject)
-        parse("subject", draft.subject)
-        if not draft.subject.strip():
+        subject = one_line(draft.subject)
+        parse("subject", subject)
+        if not subject:
             problems.append(FieldProblem("subject", "A letter needs a subject."))
     except BadHeader as problem:
         problems.append(FieldProblem("subject", str(problem)))
@@ -171,13 +157,16 @@ def parse_letter(draft: MessageDraft, problems: list[FieldProblem]) -> Letter | 
             problems.append(FieldProblem("markdown", "Give markdown, or text and html, not both."))
         try:
             made = _remembered(draft.markdown) if len(draft.markdown) <= SHORT else _parse_markdown(draft.markdown)
-            parts["text"], parts["html"] = made
+            parts["text"], page = made
         except BadTemplate as problem:
             problems.append(FieldProblem("markdown", str(problem)))
     elif draft.text is not None:
         parse("text", draft.text)
         if draft.html is not None:
-            parse("html", draft.html)
+            try:
+                page = HtmlTemplate(draft.html)
+            except BadTemplate as problem:
+                problems.append(FieldProblem("html", str(problem)))
     else:
         problems.append(FieldProblem("markdown", "A letter needs words: give markdown, or text."))
     body = "markdown" if draft.markdown is not None else "text"
@@ -190,13 +179,13 @@ def parse_letter(draft: MessageDraft, problems: list[FieldProblem]) -> Letter | 
     ]
     if "subject" not in parts or "text" not in parts:
         return None
-    return Letter(parts["subject"], parts["text"], parts.get("html"))
+    return Letter(parts["subject"], parts["text"], page)
 
 
-def _parse_markdown(source: str) -> tuple[Template, Template]:
+def _parse_markdown(source: str) -> tuple[Template, HtmlTemplate]:
     """Text and HTML. Raises BadTemplate."""
     made = parts_of(source)
-    return Template(made.text), Template(_PAGE.format(made.html))
+    return Template(made.text), HtmlTemplate(_PAGE.format(made.html))
 
 
 # a program writes the same letter to one person after the other: it takes longer to read than to store
@@ -254,23 +243,22 @@ def _check_times(draft: MessageDraft, now: datetime) -> list[FieldProblem]:
     return []
 
 
-def _headers(
-    session: Session, draft: MessageDraft, settings: CrmSettings, problems: list[FieldProblem]
-) -> tuple[str, str, str | None]:
-    """From says who we are, and is restricted; Reply-To only says where an answer goes, and is not."""
+def _headers(draft: MessageDraft, settings: CrmSettings, problems: list[FieldProblem]) -> tuple[str, str, str | None]:
     name, address = settings.sender_name, settings.sender_address
     if draft.sender:
         try:
-            name, address = one_line(draft.sender.name), clean_address(draft.sender.address)
-            check_sender(session, settings, address, problems)
-        except BadAddress as problem:
-            problems.append(FieldProblem("sender.address", str(problem)))
+            name = one_line(draft.sender.name)
         except BadHeader as problem:
             problems.append(FieldProblem("sender.name", str(problem)))
+        try:
+            said, address = parse_sender(draft.sender.address)
+            name = name or said
+        except BadAddress as problem:
+            problems.append(FieldProblem("sender.address", str(problem)))
     reply_to = None
     if draft.reply_to:
         try:
-            reply_to = clean_address(draft.reply_to)
+            reply_to = format_mailbox(*parse_sender(draft.reply_to))
         except BadAddress as problem:
             problems.append(FieldProblem("reply_to", str(problem)))
     return name, address, reply_to

@@ -3,7 +3,8 @@
 A program or a page that calls itself a picture becomes bytes without a kind, which no program opens by itself.
 """
 
-BYTES = "application/octet-stream"
+from shared.media_types import BYTES
+
 ZIP = "application/zip"
 
 _BEGINNINGS = (

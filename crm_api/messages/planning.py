@@ -106,7 +106,7 @@ def plan(
         "sender_name": prepared.sender_name,
         "sender_address": prepared.sender_address,
         "reply_to": prepared.reply_to,
-        "subject": draft.subject,
+        "subject": letter.subject.source,
         "markdown": draft.markdown,
         "text": letter.text.source,
         "html": letter.html.source if letter.html else None,
@@ -121,7 +121,9 @@ def plan(
     }
     used = sorted(letter.fields)
     deliveries = [_delivery_row(message, recipient, used, due_at) for recipient in prepared.recipients]
-    audit = audit_row(principal, "message.sent", message_id, draft.subject, {"to": planned}) | {"id": message_id}
+    audit = audit_row(principal, "message.sent", message_id, letter.subject.source, {"to": planned}) | {
+        "id": message_id
+    }
     return Plan(message, deliveries, attached, new_files, audit)
 
 

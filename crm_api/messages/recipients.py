@@ -12,6 +12,8 @@ from crm_api.errors import FieldProblem
 from crm_api.messages.schemas import RecipientDraft
 from shared.addresses import BadAddress, address_key, clean_address
 from shared.header_text import BadHeader, lenient_line, one_line
+from shared.html_fields import one_kind_of_break
+from shared.mailboxes import parse_mailbox
 
 Row = TypeVar("Row", Customer, Contact)
 
@@ -87,19 +89,25 @@ def _resolve_one(
         problems.append(FieldProblem(where, f"{person.name} has no mail address."))
         return None
     try:
-        address = clean_address(person.email if person else draft.email or "")
+        said, address = ("", clean_address(person.email)) if person else parse_mailbox(draft.email or "")
     except BadAddress as problem:
         problems.append(FieldProblem(where if person else f"{where}.email", str(problem)))
         return None
     try:
-        name = one_line(draft.name) or (lenient_line(person.name) if person else "")
+        name = one_line(draft.name) or (lenient_line(person.name) if person else said)
     except BadHeader as problem:
         problems.append(FieldProblem(f"{where}.name", str(problem)))
         return None
     values = dict.fromkeys(FIELDS, "")
     if customer:
-        values |= {name: getattr(customer, name) for name in ("company", "phone", "address", "language")}
+        values |= {name: _of_row(customer, name) for name in ("company", "phone", "address", "language")}
     if person:
-        values |= {"first_name": person.first_name, "last_name": person.last_name, "phone": person.phone}
-    values |= {"name": name, "email": address} | draft.fields
+        values |= {name: _of_row(person, name) for name in ("first_name", "last_name", "phone")}
+    values |= {"name": name, "email": address}
+    values |= {name: one_kind_of_break(value) for name, value in draft.fields.items()}
     return Recipient(address, "" if name == address else name, customer.id if customer else None, values)
+
+
+def _of_row(row: Customer | Contact, name: str) -> str:
+    """Rows may be from before there were rules for them."""
+    return lenient_line(getattr(row, name))

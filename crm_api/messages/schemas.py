@@ -11,6 +11,7 @@ from crm_api.moments import Moment
 from shared.lanes import Lane
 
 Line = Annotated[str, StringConstraints(max_length=998)]  # RFC 5322, section 2.1.1
+MailboxText = Annotated[str, StringConstraints(max_length=1000)]  # an address, perhaps with a name before it
 FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
 FieldValue = Annotated[str, StringConstraints(max_length=20_000)]
 
@@ -24,7 +25,7 @@ class RecipientDraft(Draft):
 
     customer_id: UUID | None = None
     contact_id: UUID | None = None
-    email: Annotated[str, Field(max_length=320)] | None = None
+    email: MailboxText | None = Field(None, description="an address, or a name and an address: Ida <ida@example.com>")
     name: Line = Field("", description="shown beside a bare address")
     fields: dict[FieldName, FieldValue] = Field(
         default_factory=dict, max_length=100, description="values for this recipient only"
@@ -41,8 +42,8 @@ class AttachmentDraft(Draft):
 
 
 class SenderDraft(Draft):
-    address: Annotated[str, Field(max_length=320)]
-    name: Line = ""
+    address: MailboxText
+    name: Line = Field("", description="default: the one that stands before the address, if one does")
 
 
 class MessageDraft(Draft):
@@ -66,7 +67,7 @@ class MessageDraft(Draft):
     text: str | None = Field(None, description="plain text, needed if there is no markdown")
     html: str | None = None
     sender: SenderDraft | None = Field(None, description="default: the sender from the settings")
-    reply_to: Annotated[str, Field(max_length=320)] | None = None
+    reply_to: MailboxText | None = Field(None, description='with a name if you like: "Support" <help@example.com>')
     attachments: list[AttachmentDraft] = Field(default_factory=list, max_length=50)
     send_at: Moment | None = Field(None, description="with a time zone; nothing leaves before it")
     undo_seconds: int = Field(0, ge=0, le=300, description="for so long it can still be cancelled")

@@ -1,8 +1,6 @@
 """What the pages show of a message: everything looked up, nothing left for the template to find out."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from uuid import UUID
 
 from markupsafe import Markup
@@ -17,6 +15,7 @@ from crm_api.monitoring import words
 from crm_api.monitoring.service import parts
 from crm_api.web.words import listed, local
 from shared.fields import Template, shown
+from shared.html_fields import HtmlTemplate
 
 ALL_OPEN = 5  # up to so many deliveries stand open below one another; more are a list with one open
 PAGE = 50
@@ -218,23 +217,23 @@ def letter_view(session: Session, message: Message, delivery: Delivery | None) -
     body = None
     if message.markdown is not None:
         # Markdown's own output has no raw HTML, and each value is escaped
-        body = Markup(_fill(parts_of(message.markdown).html, values, escape))  # noqa: S704
+        body = Markup(_fill(HtmlTemplate, parts_of(message.markdown).html, values))  # noqa: S704
     return LetterView(
         delivery=delivery,
         to=(f"{delivery.name}, {delivery.address}" if delivery.name else delivery.address) if delivery else "",
-        subject=_fill(message.subject, values),
+        subject=_fill(Template, message.subject, values),
         body=body,
-        text=_fill(message.text, values) if body is None else "",
+        text=_fill(Template, message.text, values) if body is None else "",
         framed=body is None and message.html is not None,
         postmark=_postmark(session, delivery),
     )
 
 
-def _fill(source: str, values: dict[str, str], escaped: Callable[[str], str] = str) -> str:
+def _fill(kind: type[Template], source: str, values: dict[str, str]) -> str:
     """A value may be missing where the address was changed later: then the field's name stands in for it."""
-    template = Template(source)
+    template = kind(source)
     bare = {part.name for part in template.parts if not isinstance(part, str) and part.default is None}
-    return template.fill(values | {name: f"[{name}]" for name in bare if not values.get(name)}, escaped)
+    return template.fill(values | {name: f"[{name}]" for name in bare if not values.get(name)})
 
 
 def _postmark(session: Session, delivery: Delivery | None) -> Postmark:
@@ -255,4 +254,4 @@ def _postmark(session: Session, delivery: Delivery | None) -> Postmark:
 
 
 def foreign_html(message: Message, delivery: Delivery | None) -> str:
-    return _fill(message.html or "", shown(delivery.fields) if delivery else {}, escape)
+    return _fill(HtmlTemplate, message.html or "", shown(delivery.fields) if delivery else {})

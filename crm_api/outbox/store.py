@@ -18,6 +18,7 @@ from crm_api.messages.models import WATCHED, Attempt, Delivery, Message, Message
 from crm_api.messages.states import State
 from shared.addresses import domain_of
 from shared.contracts import Attachment, Mailbox, SendCommand
+from shared.header_text import lenient_line
 from shared.lanes import Lane
 
 LEASE = timedelta(seconds=60)  # a relay that died lets go of its claims after this
@@ -181,10 +182,10 @@ class Letters:
             delivery=row.id,
             generation=row.generation,
             lane=lane,
-            to=Mailbox(row.address, row.name),
-            sender=Mailbox(message.sender_address, message.sender_name),
+            to=Mailbox(row.address, lenient_line(row.name)),
+            sender=Mailbox(message.sender_address, lenient_line(message.sender_name)),
             reply_to=message.reply_to,
-            subject=message.subject,
+            subject=lenient_line(message.subject),  # all three may be from before there were rules
             text=message.text,
             html=message.html,
             fields=row.fields,

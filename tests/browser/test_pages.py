@@ -65,7 +65,6 @@ PATHS = [
     "/users",
     "/users/new",
     "/keys",
-    "/senders",
     "/keys/new",
     "/account",
     "/account/second-factor",
