@@ -128,7 +128,13 @@ class RouteWatch:
             self._alarm(ALARM, Judged(verdict))
 
     def _pause(self, verdict: Verdict) -> float:
-        factor = AWAY_SHARE if verdict.unreachable else QUOTA_FACTOR if verdict.pause == "quota" else 1.0
+        factor = (
+            AWAY_SHARE
+            if verdict.unreachable and not verdict.pause
+            else QUOTA_FACTOR
+            if verdict.pause == "quota"
+            else 1.0
+        )
         return self._first_pause * factor * min(LONGEST_FACTOR, 1 << min(self._rests, 10))
 
     async def _tried_one(self) -> Judged | None:

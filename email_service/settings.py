@@ -8,6 +8,7 @@ from typing import Literal, cast
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
+from email_service.helo import is_name, own_name
 from shared.database_urls import DatabaseUrl, read_database_url
 from shared.hardening import is_loopback, weak_password
 from shared.readable import trusting
@@ -66,7 +67,11 @@ class MailRoomSettings(PosthasteSettings):
     smtp_ca_file: Path | None = Field(
         None, description="certificates that the SMTP server's must be signed by, if not the system's"
     )
-    helo_name: OneLine = Field("", description="how the mail room names itself in EHLO; default: the host name")
+    helo_name: OneLine = Field(
+        "",
+        description="how the mail room names itself in EHLO, like mail.example.com; default: the full host name, else "
+        "the address, [192.0.2.1]",
+    )
     ledger_url: SecretStr = Field(
         SecretStr(""),
         description="what was started and what came of it: sqlite:///<file> or postgresql://…; "
@@ -109,6 +114,13 @@ class MailRoomSettings(PosthasteSettings):
         if url.get_secret_value():
             parse_route(url.get_secret_value())
         return url
+
+    @field_validator("helo_name")
+    @classmethod
+    def _is_a_host(cls, name: str) -> str:
+        if name and not is_name(name):
+            raise ValueError("write a full host name like mail.example.com, or an address like [192.0.2.1]")
+        return name
 
     @field_validator("smtp_ca_file")
     @classmethod
@@ -172,7 +184,8 @@ class MailRoomSettings(PosthasteSettings):
 
     @property
     def helo(self) -> str:
-        return self.helo_name or self.host
+        """Asked for the first time without a setting, it may wait for the DNS for some seconds."""
+        return self.helo_name or own_name(self.host, self.route.host, self.route.port)
 
     def tls_context(self) -> ssl.SSLContext:
         """Certificates and host names are always checked."""

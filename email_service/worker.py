@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+from email_service import helo
 from email_service.compose import Composer
 from email_service.consumer import Intake
 from email_service.ledger import Ledger
@@ -23,6 +24,7 @@ from shared.alarms import Alarms
 from shared.amqp import Publisher
 from shared.contracts import Heartbeat, OutcomeKind
 from shared.files import FileStore
+from shared.hardening import is_loopback
 from shared.telemetry import mark_ready
 
 log = logging.getLogger("mailroom")
@@ -61,11 +63,20 @@ class Worker:
     async def start(self) -> None:
         """Returns once it consumes. Raises LedgerError."""
         await self._ledger.open()
+        await self._find_name()
         self._transport.start()
         await self._publisher.start()
         self._reporter.start()
         self._beating = asyncio.create_task(self._beat(), name="heartbeat")
         await self.intake.start(self._sender, self._reporter)
+
+    async def _find_name(self) -> None:
+        """At the start, so that no message waits for it; and who may mend it hears of a name that servers refuse."""
+        settings = self._settings
+        complaint = helo.complaint(await asyncio.to_thread(lambda: settings.helo))
+        if complaint and not is_loopback(settings.route.host):
+            log.warning(complaint[0], extra={"what_to_do": complaint[1]})
+            self._alarms.raise_alarm("helo", *complaint)
 
     async def wait_ready(self) -> None:
         await self._publisher.wait_connected()

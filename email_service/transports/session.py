@@ -118,7 +118,7 @@ class Session:
         if code == 250:
             self._extensions, self._auth_methods = parse_esmtp_extensions(text)
             return
-        if code in (500, 502, 504, 550):  # a server from before 1995
+        if code in (500, 502):  # a server from before 1995
             code, text = await self._say("ehlo", f"HELO {self._settings.helo}", talk, seconds)
         if code != 250:
             raise Stopped(of_reply("ehlo", code, text))
