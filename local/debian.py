@@ -17,6 +17,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from local import hints
 from local.cache import cache_dir, locked
 from local.errors import Unavailable
 
@@ -145,8 +146,10 @@ def _run(command: list[str], cwd: Path | None = None) -> str:
         check=False,
     )
     if done.returncode != 0:
-        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or ["no reason given"]
-        raise Unavailable(f"{' '.join(command[:1])} {_verb(command)}failed: {last[0]}")
+        said = done.stderr.strip() or done.stdout.strip()
+        last = said.splitlines()[-1:] or ["no reason given"]
+        how = hints.hint(said)  # the reason may stand before the last line, which only says that it did not work
+        raise Unavailable(f"{' '.join(command[:1])} {_verb(command)}failed: {last[0]}" + (f" {how}" if how else ""))
     return done.stdout
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from local import debian  # noqa: E402
+from local import debian, hints  # noqa: E402
 from local.cache import cache_dir, locked  # noqa: E402
 from local.errors import LocalError, Unavailable  # noqa: E402
 
@@ -27,6 +27,7 @@ ADVICE = (
     "There is no uv here and no way to get it by itself: install uv, or pip and venv for this Python "
     f"({sys.executable}; on Debian and Ubuntu the packages python3-pip and python3-venv)."
 )
+_tried: list[tuple[str, str]] = []  # commands that failed on the way to uv, and what they said
 
 
 def main() -> None:
@@ -70,10 +71,21 @@ def _make(lock: Path) -> None:
 
 
 def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
-    done = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+    )
     if done.returncode != 0:
-        words = " ".join(Path(word).name if os.sep in word else word for word in command)
-        raise LocalError(f"`{words}` failed (exit code {done.returncode}); the reason is above.")
+        if os.environ.get("POSTHASTE_VERBOSE"):
+            print(done.stderr, file=sys.stderr)
+        how = hints.hint(done.stderr)
+        raise LocalError(
+            f"`{_shown(command)}` failed (exit code {done.returncode}):\n{hints.last_words(done.stderr)}"
+            + (f"\n{how}" if how else "")
+        )
+
+
+def _shown(command: list[str]) -> str:
+    return " ".join(Path(word).name if os.sep in word else word for word in command)
 
 
 def _find_uv() -> list[str]:
@@ -89,7 +101,14 @@ def _find_uv() -> list[str]:
             if way(own) and _is_uv(str(own / "bin" / "uv")):
                 return [str(own / "bin" / "uv")]
         shutil.rmtree(own, ignore_errors=True)
-    raise Unavailable(ADVICE)
+    raise Unavailable(_why_not())
+
+
+def _why_not() -> str:
+    """What was tried, what it said, and which package mends it: that first, as it is what is to be done."""
+    found = [how for _, said in _tried if (how := hints.hint(said))]
+    tried = "\n".join(f"  `{command}`:\n{hints.last_words(said)}" for command, said in _tried)
+    return "\n".join(filter(None, [*dict.fromkeys(found), ADVICE, tried and f"Tried:\n{tried}"]))
 
 
 def _is_uv(path: str) -> bool:
@@ -103,33 +122,38 @@ def _quietly(command: list[str], **extra: str) -> bool:
     done = subprocess.run(
         command, env=os.environ | extra, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
-    if done.returncode != 0 and os.environ.get("POSTHASTE_VERBOSE"):
-        print(done.stdout, done.stderr, file=sys.stderr)
+    if done.returncode != 0:
+        _tried.append((_shown(command), f"{done.stdout}\n{done.stderr}"))  # pip says why among its news
+        if os.environ.get("POSTHASTE_VERBOSE"):
+            print(done.stdout, done.stderr, file=sys.stderr)
     return done.returncode == 0
 
 
+# pip says with --quiet only that there is no uv, and keeps to itself that it trusted no certificate
 def _with_venv(own: Path) -> bool:
     return _quietly([sys.executable, "-m", "venv", str(own)]) and _quietly(
-        [str(own / "bin" / "python"), "-m", "pip", "install", "--quiet", "uv"]
+        [str(own / "bin" / "python"), "-m", "pip", "install", "uv"]
     )
 
 
 def _with_pip(own: Path) -> bool:
     # A target folder needs neither venv nor permission to write into the system's Python.
-    return _quietly([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(own), "uv"])
+    return _quietly([sys.executable, "-m", "pip", "install", "--target", str(own), "uv"])
 
 
 def _with_debians_pip(own: Path) -> bool:
     """A Debian without pip and ensurepip still has pip's wheel in a package of its own."""
     try:
         root = debian.unpacked("python3-pip-whl", own="^python3-pip-whl$")
-    except Unavailable:
+    except Unavailable as problem:
+        if debian.is_debian():
+            _tried.append(("apt-get", str(problem)))
         return False
     wheel = next(iter(sorted((root / "usr/share/python-wheels").glob("pip-*.whl"))), None)
     if wheel is None or not _quietly([sys.executable, "-m", "venv", "--without-pip", str(own)]):
         return False
     python = str(own / "bin" / "python")
-    return _quietly([python, "-m", "pip", "install", "--quiet", "uv"], PYTHONPATH=str(wheel))
+    return _quietly([python, "-m", "pip", "install", "uv"], PYTHONPATH=str(wheel))
 
 
 main()
