@@ -26,6 +26,15 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
     return False
 
 
+def listens(port: int) -> bool:
+    """Whether somebody listens there, on this machine."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
 def free_port() -> int:
     """A port nobody listens on; the same process never gets the same one twice."""
     for port in random.sample(range(FIRST, LAST + 1), 500):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from local import leash, rabbitmq_names
+from local import leash, ports, rabbitmq_data, rabbitmq_names
 from local.errors import LocalError
 from local.management import Management
 from local.rabbitmq_programs import IMAGE, Programs, find
@@ -60,6 +60,8 @@ class Node:
         self._server: leash.Leashed | None = None
         self._ready = False
         self._environment: dict[str, str] = {}
+        self._anew = False
+        self._said_before: dict[Path, int] = {}  # the lengths of the logs when it was started
         self._choose()
 
     def _choose(self) -> None:
@@ -122,6 +124,9 @@ class Node:
         self.folder.chmod(0o700)
         for part in ("data", "log", "home"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
+        if not rabbitmq_data.readable(self._data_version, self._program_version):
+            self._set_data_aside()
+        self._said_before = {log: log.stat().st_size for log in (self.folder / "log").glob("*.log")}
         try:
             if self._programs.docker is not None:
                 self._start_in_docker(self._programs.docker)
@@ -136,12 +141,53 @@ class Node:
         assert self._server is not None
         try:
             self._wait_for(
-                lambda: _listens(self.port) and self.management.answers(), "RabbitMQ", START_SECONDS, self._server
+                lambda: ports.listens(self.port) and self.management.answers(), "RabbitMQ", START_SECONDS, self._server
             )
+        except LocalError:
+            self.kill()
+            if self._anew or not rabbitmq_data.refused(self._words_of_this_start()):
+                raise
+            self._set_data_aside()
+            self._anew = True  # if it does not start with new ones either, it is something else
+            self.start()
+            return
         except BaseException:
             self.kill()
             raise
-        self._ready = True
+        self._ready, self._anew = True, False
+        if self._program_version and self._program_version != self._remembered.get("version", str):
+            self._remembered.put("version", self._program_version)
+
+    @property
+    def _program_version(self) -> str:
+        assert self._programs is not None
+        if self._programs.server is None:
+            return IMAGE.partition(":")[2].partition("-")[0]
+        return rabbitmq_data.of_programs(self._programs.server)
+
+    @property
+    def _data_version(self) -> str:
+        if not any((self.folder / "data").iterdir()):
+            return ""
+        return self._remembered.get("version", str) or rabbitmq_data.of_logs(self.folder / "log")
+
+    def _words_of_this_start(self) -> str:
+        words = []
+        for log in (self.folder / "log").glob("*.log"):
+            with log.open("rb") as file:
+                file.seek(self._said_before.get(log, 0))
+                words.append(file.read().decode(errors="replace"))
+        return "\n".join(words)
+
+    def _set_data_aside(self) -> None:
+        written_by = self._data_version
+        target = rabbitmq_data.set_aside(self.folder / "data", written_by)
+        self._say(
+            f"The queues were made by RabbitMQ {written_by or 'of another version'}, and "
+            f"{self._program_version or 'this one'} cannot read them: it starts with new ones. What was under way is "
+            f"requeued from the database, within the quarter of an hour that POSTHASTE_REQUEUE_MINUTES says. The old "
+            f"ones lie in {target}; delete them when nothing is missed."
+        )
 
     def stop(self) -> None:
         """Stop in order; the queues and what is in them stay."""
@@ -207,7 +253,7 @@ class Node:
         self._find_queues(["erl"], environment)
         if self._epmd_port is None:
             self._epmd = self._run([programs.epmd], environment)
-            self._wait_for(lambda: _listens(epmd_port), "epmd", 15.0, self._epmd)
+            self._wait_for(lambda: ports.listens(epmd_port), "epmd", 15.0, self._epmd)
         environment |= {
             "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
@@ -287,14 +333,6 @@ class Node:
             return "It left no log."
         lines = logs[-1].read_text(errors="replace").splitlines()[-15:]
         return f"The end of {logs[-1]}:\n" + "\n".join(lines)
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
-    except OSError:
-        return False
-    return True
 
 
 def _check_localhost() -> None:
