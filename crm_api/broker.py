@@ -7,8 +7,9 @@ import base64
 import json
 import logging
 import time
+from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
 from pydantic import Field, SecretStr, field_validator
@@ -22,7 +23,9 @@ log = logging.getLogger("broker")
 
 WAIT_SECONDS = 120  # for a broker that is being started
 PAUSE_SECONDS = 0.2
-NOT_YET = (404, 503)  # its management is being started: it listens before it knows its own paths
+# its management listens before it knows its own paths, and before what it asks is up: 4.3 answers 500 then
+NOT_FOUND, FIRST_FAILURE = 404, 500
+MAX_REASON, MAX_SAID = 20_000, 300  # bytes read of an answer, characters said of it
 ANSWER_SECONDS = 30
 FORM = Form("http://administrator:password@127.0.0.1:15672", ("http", "https"), sign_in="both", path="any")
 _opener = build_opener(ProxyHandler({}))  # never by way of a proxy from the environment
@@ -74,27 +77,36 @@ class BrokerRefused(SystemExit):
 
 def set_up(settings: BrokerSettings) -> None:
     """Raises BrokerRefused."""
-    version = _version(settings)
+    deadline = time.monotonic() + WAIT_SECONDS
+    version = _version(_patiently(settings, deadline, "GET", "overview"))
     wanted = definitions(settings.passwords, settings.broker_vhost, version)
-    _call(settings, "POST", "definitions", wanted)
+    _patiently(settings, deadline, "POST", "definitions", wanted)
     log.info("exchanges, queues and users are there", extra={"users": ", ".join(settings.passwords)})
 
 
-def _version(settings: BrokerSettings) -> tuple[int, ...]:
-    """Waits for the broker."""
-    deadline = time.monotonic() + WAIT_SECONDS
+def _version(overview: Any) -> tuple[int, ...]:
+    text = str(overview["rabbitmq_version"])
+    return tuple(int(number) for number in text.split(".")[:2] if number.isdigit())
+
+
+def _patiently(settings: BrokerSettings, deadline: float, method: str, path: str, body: Any = None) -> Any:
+    """Waits for a broker that is being started. What is asked of it may be asked twice. Raises BrokerRefused."""
+    said = ""
     while True:
         try:
-            text = str(_call(settings, "GET", "overview")["rabbitmq_version"])
-            return tuple(int(number) for number in text.split(".")[:2] if number.isdigit())
-        except (URLError, OSError) as problem:
+            return _call(settings, method, path, body)
+        except (OSError, HTTPException, ValueError) as problem:
+            # no answer, half of one, or one of a node that has not come up yet
             if time.monotonic() > deadline:
-                raise BrokerRefused(f"RabbitMQ's management API does not answer: {problem}") from None
+                raise BrokerRefused(f"RabbitMQ's management API is not ready: {problem}") from None
+            if (why := str(problem)) != said:
+                said = why
+                log.info("RabbitMQ's management API is not ready yet: %s", why)
             time.sleep(PAUSE_SECONDS)
 
 
 def _call(settings: BrokerSettings, method: str, path: str, body: Any = None) -> Any:
-    """Raises BrokerRefused for what RabbitMQ answers, OSError when nobody does."""
+    """Raises BrokerRefused for what RabbitMQ will answer again, else OSError, HTTPException or ValueError."""
     root = settings.administration
     base = f"{root.scheme}://{root.netloc}/{root.path or ''}".rstrip("/")
     token = base64.b64encode(f"{root.user}:{root.password}".encode()).decode()
@@ -106,9 +118,22 @@ def _call(settings: BrokerSettings, method: str, path: str, body: Any = None) ->
             text = answer.read()
     except HTTPError as problem:
         with problem:
-            said = problem.read(500).decode(errors="replace")
-        answered = f"RabbitMQ answered {problem.code}: {said}"
-        if problem.code in NOT_YET and method == "GET":
+            answered = f"it answered {problem.code}: {_reason(problem)}"
+        if problem.code == NOT_FOUND or problem.code >= FIRST_FAILURE:
             raise OSError(answered) from None
-        raise BrokerRefused(answered) from None
+        raise BrokerRefused(f"RabbitMQ's management API refuses: {answered}") from None
     return json.loads(text) if text else None
+
+
+def _reason(problem: HTTPError) -> str:
+    """What the body says of it, in one line."""
+    try:
+        text = problem.read(MAX_REASON).decode(errors="replace")
+    except (OSError, HTTPException):
+        return problem.reason
+    try:
+        found = json.loads(text)
+        text = ": ".join(str(found[name]) for name in ("error", "reason") if found.get(name)) or text
+    except (ValueError, AttributeError):
+        pass  # a crash in a booting node is told in Erlang
+    return " ".join(text.split())[:MAX_SAID] or problem.reason

@@ -10,6 +10,7 @@ from crm_api.db import Database
 from crm_api.dead_letters.sweeper import DeadLetterSweeper
 from crm_api.messages import idempotency
 from crm_api.messages.filing import Filing
+from crm_api.monitoring.alarms import of_this_process
 from crm_api.monitoring.heartbeats import Heartbeats
 from crm_api.outbox import clock
 from crm_api.outbox.relay import Relay
@@ -36,7 +37,7 @@ async def run(settings: CrmSettings) -> None:
     database = Database(settings.database)
     writer = Writer(database)
     feed = changes.ChangeFeed(database.url)
-    publisher = Publisher(settings.amqp_urls, "dispatch out")
+    publisher = Publisher(settings.amqp_urls, "dispatch out", alarms=of_this_process)
     heartbeats = Heartbeats(writer, publisher)
     outcomes = OutcomeListener(writer)
 
@@ -51,7 +52,13 @@ async def run(settings: CrmSettings) -> None:
         delivery.ack()
 
     consumer = Consumer(
-        settings.amqp_urls, "dispatch in", OUTCOMES_QUEUE, PREFETCH, on_delivery, control_key=HEARTBEAT_KEY
+        settings.amqp_urls,
+        "dispatch in",
+        OUTCOMES_QUEUE,
+        PREFETCH,
+        on_delivery,
+        control_key=HEARTBEAT_KEY,
+        alarms=of_this_process,
     )
     bound = {Lane.bulk: settings.bulk_in_broker}
     relays = [Relay(lane, writer, publisher, feed, bound.get(lane)) for lane in Lane]

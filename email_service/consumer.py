@@ -12,6 +12,7 @@ from email_service.report import Reporter, publish_until_confirmed
 from email_service.send import Decision, Job, Sender, Then
 from email_service.settings import MailRoomSettings
 from shared import topology
+from shared.alarms import Alarms
 from shared.amqp import Consumer, Delivery, Publisher
 from shared.contracts import BadContract, Outcome, OutcomeKind, SendCommand, decode
 from shared.lanes import Lane
@@ -27,11 +28,15 @@ _COPIED = ("traceparent", "tracestate")
 
 
 class Intake:
-    def __init__(self, settings: MailRoomSettings, name: str, publisher: Publisher) -> None:
+    def __init__(
+        self, settings: MailRoomSettings, name: str, publisher: Publisher, alarms: Alarms | None = None
+    ) -> None:
         self._publisher = publisher
         self.counts = dict.fromkeys(OutcomeKind, 0)
         self._prefetch = {topology.lane_queue(lane): factor * settings.connections for lane, factor in PREFETCH.items()}
-        self.consumer = Consumer(settings.amqp_urls, name, list(self._prefetch), self._prefetch, self._on_delivery)
+        self.consumer = Consumer(
+            settings.amqp_urls, name, list(self._prefetch), self._prefetch, self._on_delivery, alarms=alarms
+        )
         self._sender: Sender
         self._reporter: Reporter
 

@@ -38,7 +38,7 @@ async def publish_until_confirmed(
             await asyncio.sleep(PAUSE_SECONDS)
             if isinstance(problem, Unroutable):
                 try:
-                    await publisher.declare_again()
+                    await publisher.declare_again(exchange, key)
                 except LinkDown:
                     continue
 

@@ -10,7 +10,7 @@ import logging
 from enum import StrEnum
 
 from email_service.outcome import Verdict
-from email_service.refusals import Judged, Refusals, Tried, name_refused
+from email_service.refusals import Judged, Refusals, Tried
 from email_service.route_advice import advice
 from email_service.route_words import IN_A_TRANSACTION
 from email_service.settings import MailRoomSettings
@@ -123,13 +123,18 @@ class RouteWatch:
             refused = await self._transport.probe()
             if refused is None:
                 return
-            verdict = name_refused(refused) or refused
+            verdict = refused
             self._why = verdict.reason
             self._alarm(ALARM, Judged(verdict))
 
     def _pause(self, verdict: Verdict) -> float:
-        away = verdict.unreachable and not verdict.pause
-        factor = AWAY_SHARE if away else QUOTA_FACTOR if verdict.pause == "quota" else 1.0
+        factor = (
+            AWAY_SHARE
+            if verdict.unreachable and not verdict.pause
+            else QUOTA_FACTOR
+            if verdict.pause == "quota"
+            else 1.0
+        )
         return self._first_pause * factor * min(LONGEST_FACTOR, 1 << min(self._rests, 10))
 
     async def _tried_one(self) -> Judged | None:

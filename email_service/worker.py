@@ -48,9 +48,9 @@ class Worker:
         self._alarms = Alarms()
         self._throttle = Throttle(settings.connections)
         self._transport = SmtpTransport(settings)
-        self._publisher = Publisher(settings.amqp_urls, f"mailroom {name} publisher")
+        self._publisher = Publisher(settings.amqp_urls, f"mailroom {name} publisher", alarms=self._alarms)
         self._reporter = Reporter(self._publisher)
-        self.intake = Intake(settings, f"mailroom {name} consumer", self._publisher)
+        self.intake = Intake(settings, f"mailroom {name} consumer", self._publisher, self._alarms)
         self._watch = RouteWatch(*(settings, self._throttle, self._transport, self.intake.consumer, self._alarms))
         composer = Composer(FileStore(settings.files_dir))
         self._sender = Sender(

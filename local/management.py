@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import urllib.error
 import urllib.parse
@@ -50,7 +51,7 @@ class Management:
         """Whether the API is up and lets us in."""
         try:
             self.call("GET", "overview", timeout=3.0)
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):  # no answer, half of one, or 500 while it boots
             return False
         return True
 

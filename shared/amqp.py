@@ -18,14 +18,18 @@ import pika
 from pika import BasicProperties
 from pika.exceptions import AMQPError
 
+from shared import broker_alarms
+from shared.alarms import Alarms
 from shared.amqp_consumer import Consumer, Delivery
 from shared.amqp_link import (
+    AccessRefused,
     AmqpProblem,
     Channel,
     Connection,
     Link,
     LinkDown,
     Nacked,
+    NotThere,
     Unroutable,
     declare_topology,
     first_of,
@@ -33,12 +37,14 @@ from shared.amqp_link import (
 from shared.amqp_walk import Found, depths, remove_from_queue, walk_queue
 
 __all__ = [
+    "AccessRefused",
     "AmqpProblem",
     "Consumer",
     "Delivery",
     "Found",
     "LinkDown",
     "Nacked",
+    "NotThere",
     "Publisher",
     "Unroutable",
     "depths",
@@ -71,8 +77,11 @@ def properties(kind: str, message_id: str, *, expiration_ms: int | None = None, 
 class Publisher:
     """Publishes with confirms and `mandatory`, on a connection of its own that is kept up."""
 
-    def __init__(self, urls: list[str], name: str, window: int = WINDOW) -> None:
+    def __init__(self, urls: list[str], name: str, window: int = WINDOW, alarms: Alarms | None = None) -> None:
+        """alarms: where it is said that a queue is missing and may not be made."""
         self.blocked = False
+        self._alarms = alarms or Alarms()
+        self._missing: set[str] = set()
         self._link = Link(urls, name, self._use)
         self._window = asyncio.Semaphore(window)
         self._up = asyncio.Event()
@@ -109,7 +118,10 @@ class Publisher:
                 raise ValueError("a message needs a message_id: a Return is told apart by it")
             await self._window.acquire()
             self._send(exchange, routing_key, body, properties, partial(batch.tell, number))
-        return await batch.answers()
+        answers = await batch.answers()
+        if self._missing and None in answers:
+            self._gets_there(exchange, routing_key)
+        return answers
 
     def _send(self, exchange: str, routing_key: str, body: bytes, properties: BasicProperties, tell: "_Tell") -> None:
         """Takes a place in the window, which is free again when `tell` is called."""
@@ -140,15 +152,29 @@ class Publisher:
         if not self._unconfirmed:
             self._all_confirmed.set()
 
-    async def declare_again(self) -> None:
-        """For Unroutable: somebody deleted a queue or binding. Raises LinkDown."""
+    async def declare_again(self, exchange: str, routing_key: str) -> None:
+        """For Unroutable: somebody deleted the queue or binding. Raises LinkDown.
+
+        A user that may not raises AccessRefused and an alarm, which a message that gets there clears.
+        """
         if self._channel is None:
             raise LinkDown("not connected")
         channel = await Channel.open(self._connection)
         try:
             await declare_topology(channel)
+        except AccessRefused:
+            queue = broker_alarms.queue_behind(exchange, routing_key)
+            self._missing.add(queue)
+            broker_alarms.queue_is_missing(self._alarms, queue)
+            raise
         finally:
             await channel.close()
+
+    def _gets_there(self, exchange: str, routing_key: str) -> None:
+        queue = broker_alarms.queue_behind(exchange, routing_key)
+        if queue in self._missing:
+            self._missing.discard(queue)
+            broker_alarms.queue_is_there(self._alarms, queue)
 
     async def close(self) -> None:
         """Waits a moment for confirms that are under way; what is unconfirmed then ends with LinkDown."""

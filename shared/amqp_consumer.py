@@ -10,13 +10,15 @@ from typing import Any
 
 from pika import BasicProperties
 
-from shared import topology
+from shared import broker_alarms, topology
+from shared.alarms import Alarms
 from shared.amqp_link import (
     CLOSE_SECONDS,
     Channel,
     Connection,
     Link,
     LinkDown,
+    NotThere,
     declare_topology,
     first_of,
     give,
@@ -84,9 +86,11 @@ class Consumer:
         on_delivery: Callable[[Delivery], Awaitable[None]],
         *,
         control_key: str | None = None,
+        alarms: Alarms | None = None,
     ) -> None:
         self._queues = [queues] if isinstance(queues, str) else list(queues)
         self._prefetch, self._on_delivery, self._control_key = prefetch, on_delivery, control_key
+        self._alarms = alarms or Alarms()
         self._link = Link(urls, name, self._use)
         self._fewer: int | None = None  # instead of `prefetch`, while it consumes with caution
         self._wanted, self._unwanted = asyncio.Event(), asyncio.Event()
@@ -170,9 +174,11 @@ class Consumer:
                 try:
                     await channel.do("basic_qos", prefetch_count=self._prefetch_of(queue))
                     await self._consume(channel, queue)
-                except LinkDown:
+                except LinkDown as problem:
                     if connection.closed.done():
                         raise
+                    if isinstance(problem, NotThere):
+                        broker_alarms.queue_is_missing(self._alarms, queue or topology.CONTROL)
                 finally:
                     self._mark(queue, up=False)
             log.warning("channel closed", extra={"queue": queue or "control", "why": str(channel.closed.result())})
@@ -212,6 +218,7 @@ class Consumer:
 
         answer = await channel.do("basic_consume", queue=name, on_message_callback=on_message)
         self._mark(queue, up=True)
+        broker_alarms.queue_is_there(self._alarms, queue or topology.CONTROL)
         unwanted = asyncio.create_task(self._unwanted.wait())
         try:
             await first_of(cancelled, channel.closed, unwanted)

@@ -28,7 +28,7 @@ BLOCKED_SECONDS = 60  # a broker in alarm for longer: the link is given up, publ
 SOCKET_SECONDS = 5
 STACK_SECONDS = 10  # TCP, TLS and AMQP handshake together
 CLOSE_SECONDS = 5
-ACCESS_REFUSED = 403
+ACCESS_REFUSED, NOT_FOUND = 403, 404
 LONGEST_PAUSE_SECONDS = 10
 
 
@@ -39,6 +39,8 @@ class AmqpProblem(Exception):
     ├── Unroutable    no queue is bound for this key; the broker has dropped the message
     ├── Nacked        the broker refused the message (its queue is full); it was not enqueued
     └── LinkDown      connection lost, or blocked for too long; the message may nevertheless be in the queue
+        ├── AccessRefused  only the channel was closed: this user may not do that
+        └── NotThere       likewise: there is no queue or exchange of that name
     """
 
 
@@ -51,6 +53,14 @@ class Nacked(AmqpProblem):
 
 
 class LinkDown(AmqpProblem):
+    pass
+
+
+class AccessRefused(LinkDown):
+    pass
+
+
+class NotThere(LinkDown):
     pass
 
 
@@ -159,13 +169,13 @@ class Channel:
         await first_of(answer, self.closed)
         if not answer.done():
             answer.cancel()
-            raise LinkDown(str(self.closed.result()))
+            raise self._why()
 
-    @property
-    def refused(self) -> bool:
-        """Whether the broker closed it because this user may not do that."""
-        problem = self.closed.result() if self.closed.done() else None
-        return isinstance(problem, ChannelClosedByBroker) and problem.reply_code == ACCESS_REFUSED
+    def _why(self) -> LinkDown:
+        problem = self.closed.result()
+        code = problem.reply_code if isinstance(problem, ChannelClosedByBroker) else 0
+        kinds: dict[int, type[LinkDown]] = {ACCESS_REFUSED: AccessRefused, NOT_FOUND: NotThere}
+        return kinds.get(code, LinkDown)(str(problem))
 
     async def close(self) -> None:
         """Returns when the broker has seen everything that was sent on this channel, acks included."""
@@ -250,7 +260,5 @@ class Link:
         try:
             await declare_topology(channel)
             await channel.close()
-        except LinkDown:
-            if not channel.refused:
-                raise
+        except AccessRefused:
             log.debug("this user declares nothing: queues are expected to be there", extra={"link": self._name})

@@ -15,9 +15,9 @@ import msgspec
 from crm_api.monitoring.models import Process
 from shared.alarms import Alarm, Alarms
 
-_of_this_process = Alarms()
-raise_alarm = _of_this_process.raise_alarm
-clear = _of_this_process.clear
+of_this_process = Alarms()
+raise_alarm = of_this_process.raise_alarm
+clear = of_this_process.clear
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class ShownAlarm:
 
 
 def own() -> tuple[Alarm, ...]:
-    return _of_this_process.all
+    return of_this_process.all
 
 
 def to_data(alarms: Iterable[Alarm]) -> list[dict[str, Any]]:

@@ -106,7 +106,7 @@ class Relay:
         # after the pause: the consumers of a queue that is there again at once are not told that it was deleted, and
         # are given nothing any more (RabbitMQ 3.10)
         if any(isinstance(problem, Unroutable) for problem in problems):
-            await self._publisher.declare_again()
+            await self._publisher.declare_again(COMMANDS, lane_key(self.lane))
 
     def _claim(self, session: Session) -> list[Claimed]:
         if self._most is not None and self._most - store.in_broker(session, self.lane) < self._batch:

@@ -35,6 +35,7 @@ def reconciliation(database: DatabaseDep, settings: SettingsDep, _: SignedIn) ->
     return ReconciliationOut(
         at=found.at,
         reached=figures.reached,
+        obstacle=figures.obstacle or None,
         differences=figures.differences,
         lanes=[LaneOut.model_validate(lane) for lane in figures.lanes],
         waiting=figures.waiting,

@@ -39,7 +39,8 @@ class LaneFigures(msgspec.Struct):
 
 
 class Figures(msgspec.Struct):
-    """reached: whether the broker answered; if not, its figures are 0 and mean nothing."""
+    """reached: whether the broker answered; if not, its figures are 0 and mean nothing. obstacle: why it did not, as
+    far as a person can mend it: refused (its users lack a right), missing (a queue was deleted)."""
 
     lanes: list[LaneFigures]
     reached: bool
@@ -54,6 +55,7 @@ class Figures(msgspec.Struct):
     walked_at: datetime | None = None  # when all dead letters were last looked at one by one
     checked: int = 0  # messages whose sums were compared
     unequal: list[UUID] = []  # messages that have more or fewer deliveries than were planned
+    obstacle: str = ""
 
     def of(self, lane: Lane) -> LaneFigures:
         return next(figures for figures in self.lanes if figures.lane == lane)

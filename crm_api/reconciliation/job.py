@@ -18,13 +18,15 @@ from sqlmodel import Session, col
 
 from crm_api.changes import ChangeFeed, announce
 from crm_api.db import Database
+from crm_api.monitoring.alarms import of_this_process
 from crm_api.outbox.store import Letters, rows_of
 from crm_api.reconciliation import dead_letters, letters, sums
 from crm_api.reconciliation.figures import QUEUES, Figures, from_row, gather, newest, to_row
 from crm_api.reconciliation.models import ASKED, Finding, Look, Turn
 from crm_api.settings import CrmSettings
 from crm_api.writer import Writer
-from shared.amqp import Found, LinkDown, Publisher, depths, properties, walk_queue
+from shared import broker_alarms, topology
+from shared.amqp import AccessRefused, Found, LinkDown, NotThere, Publisher, depths, properties, walk_queue
 from shared.clock import now
 from shared.contracts import SendCommand, encode
 from shared.lanes import Lane
@@ -59,6 +61,7 @@ class Reconciler:
         self._settings, self._database, self._writer = settings, database, writer
         self._publisher, self._feed, self._walking = publisher, feed, walking
         self._changed: set[UUID] = set()
+        self._obstacle = ""
 
     async def run(self) -> None:
         with self._feed.subscribe() as changes:
@@ -72,6 +75,9 @@ class Reconciler:
                     self._note(topics)
                 try:
                     await self.compare(asked)
+                except AccessRefused as problem:
+                    log.warning("the comparison is refused: %s", problem)
+                    broker_alarms.may_not_compare(of_this_process)
                 except (SQLAlchemyError, LinkDown) as problem:
                     log.warning("the comparison waits: %s", problem)
                 except Exception:  # a defect here must not stop the letters
@@ -93,20 +99,45 @@ class Reconciler:
             depth = await self._depths()
             before = await self._read(_last)
             figures = await self._read(lambda session: gather(session, at, depth))
+            figures.obstacle = "" if figures.reached else self._obstacle
             _carry(figures, before)
             if depth is not None and self._walk_is_due(figures, at):
                 await self._dead_letters(figures, at, settled)
         await self._sums(figures, at)
         await self._letters(at, figures)
         await self._writer.do(lambda session: _write_down(session, at, figures, before))
+        if figures.reached:
+            broker_alarms.may_compare(of_this_process)
         return True
 
     async def _depths(self) -> dict[str, int] | None:
         try:
-            return await depths(self._settings.amqp_urls, QUEUES)
+            found = await self._asked()
+        except AccessRefused as problem:
+            log.warning("the broker cannot be compared: %s", problem)
+            broker_alarms.may_not_compare(of_this_process)
+            self._obstacle = "refused"
+            return None
         except LinkDown as problem:
+            self._obstacle = "missing" if isinstance(problem, NotThere) else ""
             log.info("the broker cannot be compared: %s", problem)
             return None
+        for queue in QUEUES:
+            broker_alarms.queue_is_there(of_this_process, queue)
+        return found
+
+    async def _asked(self) -> dict[str, int]:
+        """What is missing is made, by a user that may. Raises LinkDown."""
+        try:
+            return await depths(self._settings.amqp_urls, QUEUES)
+        except NotThere as problem:
+            queue = next((each for each in QUEUES if each in str(problem)), QUEUES[0])
+            exchange, key = next(each.bindings[0] for each in topology.QUEUES if each.name == queue)
+            try:
+                await self._publisher.declare_again(exchange, key)
+            except AccessRefused:
+                raise problem from None
+            return await depths(self._settings.amqp_urls, QUEUES)
 
     async def _read(self, work: Callable[[Session], Result]) -> Result:
         def read() -> Result:

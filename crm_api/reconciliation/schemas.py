@@ -40,6 +40,7 @@ class ReconciliationOut(BaseModel):
             "example": {
                 "at": "2026-11-21T14:05:08Z",
                 "reached": True,
+                "obstacle": None,
                 "differences": 0,
                 "lanes": [{"lane": "urgent", "expected": 2, "ready": 1, "held": 1, "missing": 0, "old": 0}],
                 "waiting": 4,
@@ -57,6 +58,10 @@ class ReconciliationOut(BaseModel):
 
     at: datetime | None = Field(description="when it was last compared; null if never")
     reached: bool = Field(description="whether the broker answered; if not, its figures mean nothing")
+    obstacle: str | None = Field(
+        description="refused: the broker's users lack a right; missing: one of its queues was deleted. "
+        "`python -m crm_api broker` mends both"
+    )
     differences: int = Field(description="what does not agree and is not mended yet")
     lanes: list[LaneOut]
     waiting: int = Field(description="deliveries that wait for their next try, by the database")

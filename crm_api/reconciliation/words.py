@@ -5,6 +5,7 @@ from markupsafe import Markup
 from crm_api.reconciliation.models import Finding
 from crm_api.reconciliation.service import State
 from crm_api.web.words import STATE_WORDS, plural, said
+from shared.broker_alarms import COMMAND
 
 # kind → icon
 ICONS = {
@@ -108,11 +109,24 @@ def lede(state: State) -> Markup:
                 plural(len(figures.unequal), "message has", "messages have")
             )
         )
-    if not parts and not figures.reached:
-        parts.append(Markup("<b>The broker does not answer</b>, so it cannot be compared. Nothing is lost by that."))
+    if not figures.reached and (figures.obstacle or not parts):
+        parts.append(OBSTACLES.get(figures.obstacle, OBSTACLES[""]))
     if not parts:
         parts.append(Markup("<b>Everything adds up.</b> Database, broker and dead letters agree."))
     return Markup(" ").join(parts)
+
+
+OBSTACLES = {
+    "": Markup("<b>The broker does not answer</b>, so it cannot be compared. Nothing is lost by that."),
+    "refused": Markup(
+        "<b>The broker does not let us ask how long its queues are</b>, so it cannot be compared: its users were made "
+        "for an older RabbitMQ. Somebody with its administrator’s password runs <code>{}</code>."
+    ).format(COMMAND),
+    "missing": Markup(
+        "<b>A queue of the broker was deleted</b>, so it cannot be compared, and no running part may make it again. "
+        "Somebody with its administrator’s password runs <code>{}</code>."
+    ).format(COMMAND),
+}
 
 
 REASONS = {

@@ -194,7 +194,7 @@ class Publisher:
     async def wait_connected(self) -> None:
         return
 
-    async def declare_again(self) -> None:
+    async def declare_again(self, exchange: str, routing_key: str) -> None:
         return
 
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: BasicProperties) -> None:

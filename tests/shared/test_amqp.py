@@ -155,7 +155,7 @@ async def test_a_queue_deleted_under_the_publisher_is_declared_again(publisher: 
     connection.close()
     with pytest.raises(Unroutable):
         await publisher.publish(*SEND, b"x", properties("t", "1"))
-    await publisher.declare_again()
+    await publisher.declare_again(*SEND)
     await publisher.publish(*SEND, b"x", properties("t", "1"))
 
 
