@@ -11,8 +11,8 @@ from crm_api.auth.models import User
 from crm_api.auth.passwords import check_new_password, check_password, hash_password
 from crm_api.auth.principal import Principal
 from crm_api.auth.sealing import Seal
-from crm_api.auth.service import Visitor, begin, clean_login, sign_out_everywhere, sign_out_one
-from crm_api.auth.throttle import count_try, forget_tries
+from crm_api.auth.service import Visitor, begin, sign_out_everywhere, sign_out_one
+from crm_api.auth.throttle import count_proof, forget_proofs
 from crm_api.db import Database
 from crm_api.errors import Conflict, Invalid, NotFound
 from shared.clock import now
@@ -39,9 +39,8 @@ def change_password(database: Database, by: Principal, old: str, new: str, visit
 
 def prove(database: Database, by: Principal, password: str, field: str = "password") -> None:
     """It is really they, and not somebody at a screen that was left. Raises Invalid."""
-    login = clean_login(by.email)
     with database.write() as session:
-        again_at = count_try(session, login, by.address)
+        again_at = count_proof(session, by.user_id)
         stored = me(session, by).password_hash
     if again_at is not None:
         raise Invalid.field(field, _too_many(again_at))
@@ -49,7 +48,7 @@ def prove(database: Database, by: Principal, password: str, field: str = "passwo
     if not right:
         raise Invalid.field(field, "This is not your password.")
     with database.write() as session:
-        forget_tries(session, login, by.address)
+        forget_proofs(session, by.user_id)
 
 
 def _too_many(again_at: datetime) -> str:

@@ -3,6 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
+from crm_api.auth.known_browser import LIFE
 from crm_api.auth.service import ABSOLUTE
 from crm_api.web.cookies import clear_cookie, get_cookie, set_cookie
 
@@ -38,3 +39,15 @@ def set_trip(request: Request, response: Response, sealed: str, seconds: int) ->
 
 def clear_trip(request: Request, response: Response) -> None:
     clear_cookie(request, response, _name(request, _TRIP))
+
+
+_KNOWN = "-browser"
+
+
+def known_of(request: Request) -> str | None:
+    return get_cookie(request, _name(request, _KNOWN))
+
+
+def set_known(request: Request, response: Response, sealed: str) -> None:
+    """It stays when somebody signs out: it says nothing but that they have been here."""
+    set_cookie(request, response, _name(request, _KNOWN), sealed, int(LIFE.total_seconds()))

@@ -8,7 +8,8 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.background import BackgroundTask
 
 from crm_api.audit.record import record
-from crm_api.auth.cookie import clear_token, set_token, token_of
+from crm_api.auth import known_browser
+from crm_api.auth.cookie import clear_token, known_of, set_known, set_token, token_of
 from crm_api.auth.deps import SignedIn
 from crm_api.auth.door import address_of
 from crm_api.auth.passwords import MAX_PASSWORD_CHARACTERS
@@ -19,7 +20,7 @@ from crm_api.deps import DatabaseDep, FilesDep, SealDep, SettingsDep
 from crm_api.errors import Invalid
 from crm_api.web.local_url import here
 from crm_api.web.templates import render
-from crm_api.web.toasts import Toast, forget, redirect
+from crm_api.web.toasts import Toast, redirect
 from crm_api.web.words import plural
 from shared.clock import now
 
@@ -34,7 +35,8 @@ TOO_LATE = "That took too long, or it was used already. Sign in once more."
 
 
 def visitor_of(request: Request) -> Visitor:
-    return Visitor(address_of(request), request.headers.get("User-Agent", ""), token_of(request))
+    known = known_browser.read(request.app.state.seal, known_of(request))
+    return Visitor(address_of(request), request.headers.get("User-Agent", ""), token_of(request), known)
 
 
 def _page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
@@ -129,7 +131,8 @@ def sign_in_with_second_factor(
 def let_in(request: Request, passed: Passed, next_page: str) -> Response:
     response = RedirectResponse(here(next_page), 303)
     set_token(request, response, passed.token)
-    forget(request, response)  # a toast that waits is of whoever was here before
+    seal, known = request.app.state.seal, visitor_of(request).known
+    set_known(request, response, known_browser.sealed(seal, known, passed.user_id))
     return response
 
 
@@ -141,9 +144,6 @@ def sign_out_here(request: Request, database: DatabaseDep, signed_in: SignedIn) 
             record(session, signed_in, "user.signed_out", signed_in.user_id, signed_in.email)
     response = RedirectResponse("/sign-in", 303)
     clear_token(request, response)
-    forget(request, response)
-    # pages that the browser could show again by Back, and drafts (by HTTPS and on localhost: Clear Site Data, 3.1)
-    response.headers["Clear-Site-Data"] = '"cache", "storage"'
     return response
 
 
@@ -162,7 +162,7 @@ def forgot(
     if settings.openid_only:
         return RedirectResponse("/sign-in", 303)
     response = _page(request, "auth/forgot.html", email=email.strip(), asked=True)
-    response.background = BackgroundTask(ask_for_link, database, files, settings, email, address_of(request))
+    response.background = BackgroundTask(ask_for_link, database, files, settings, email, visitor_of(request))
     return response
 
 

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from sqlmodel import Session, col, delete, select
 from crm_api.audit.record import record
 from crm_api.auth import access, links, second_factor
 from crm_api.auth.hashing import hash_of
+from crm_api.auth.known_browser import KnownBrowser
 from crm_api.auth.models import SignIn, User
 from crm_api.auth.passwords import check_password
 from crm_api.auth.principal import Principal, Via, somebody
@@ -30,11 +31,17 @@ _HANDLE_CHARACTERS = 32
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """The browser at the door. old_token: the session that it had; it ends when a new one begins."""
+    """The browser at the door. old_token: the session that it had; it ends when a new one begins. known: if somebody
+    has signed in with it before."""
 
     address: str = ""
     browser: str = ""
     old_token: str | None = None
+    known: KnownBrowser | None = None
+
+    def place_of(self, user: User | None) -> str | None:
+        """Where this user's tries are counted, if this browser is theirs."""
+        return self.known.place_of(user.id) if self.known and user else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,7 @@ class Passed:
     """needs_code: the token is no session's yet; it goes with the code of the second factor."""
 
     token: str
+    user_id: UUID
     needs_code: bool = False
 
 
@@ -61,9 +69,9 @@ def sign_in(database: Database, email: str, password: str, visitor: Visitor) -> 
     """
     email = clean_login(email)
     with database.write() as session:
-        again_at = count_try(session, email, visitor.address)
-        if again_at is None:
-            user = session.exec(select(User).where(User.email == email)).one_or_none()
+        user = session.exec(select(User).where(User.email == email)).one_or_none()
+        place = visitor.place_of(user)
+        again_at = count_try(session, email, visitor.address, place)
     if again_at is not None:
         raise TooManyTries(again_at)
     usable = user is not None and user.disabled_at is None and user.has_password
@@ -71,7 +79,7 @@ def sign_in(database: Database, email: str, password: str, visitor: Visitor) -> 
     if not right or user is None:
         return None
     with database.write() as session:
-        forget_tries(session, email, visitor.address)
+        forget_tries(session, email, visitor.address, place)
         stored = session.get_one(User, user.id)
         if better:
             stored.password_hash = better
@@ -81,8 +89,8 @@ def sign_in(database: Database, email: str, password: str, visitor: Visitor) -> 
 def enter(session: Session, user: User, visitor: Visitor, after: links.Kind = "code") -> Passed:
     """The first step was right; after: which one that was, as the second will want to know."""
     if user.second_factor:
-        return Passed(links.make(session, user, after), needs_code=True)
-    return Passed(begin(session, user, visitor, after == "openid"))
+        return Passed(links.make(session, user, after), user.id, needs_code=True)
+    return Passed(begin(session, user, visitor, after == "openid"), user.id)
 
 
 def note_refusal(database: Database, email: str, visitor: Visitor) -> None:
@@ -114,7 +122,7 @@ def sign_in_with_code(database: Database, seal: Seal, token: str, code: str, vis
         if kind == "recovery":
             left = second_factor.codes_left(session, user)
             record(session, principal_of(user, visitor.address), "user.code_used", user.id, user.email, left=left)
-        return Passed(begin(session, user, visitor, found[1] == "openid"))
+        return Passed(begin(session, user, visitor, found[1] == "openid"), user.id)
 
 
 def refuse(session: Session, user: User, visitor: Visitor, why: str) -> None:
@@ -189,8 +197,7 @@ def who_has_session(database: Database, token: str, address: str = "") -> Princi
         if visit.seen_at < at - IDLE or visit.created_at < at - ABSOLUTE:
             return None
         stale = visit.seen_at < at - SEEN_EVERY
-        ends_at = min(visit.seen_at + IDLE, visit.created_at + ABSOLUTE)
-        principal = replace(principal_of(user, address), ends_at=ends_at)
+        principal = principal_of(user, address)
     if stale:
         with database.write() as session:
             if fresh := session.get(SignIn, hash_of(token)):

@@ -2,7 +2,8 @@
 
 Tries are counted before the password is looked at, so many at once do not slip through, and nobody is kept waiting
 in a thread. Counted are: this account from this address (low), everything from the address, and the account from
-everywhere (high, or anyone could lock anyone out).
+everywhere (high, or anyone could lock anyone out). Who signed in with the same browser before has a place of their own
+(known_browser.py): what others use up behind the same address, or at the same account, does not shut them out.
 """
 
 from datetime import datetime, timedelta
@@ -51,8 +52,10 @@ def _count_each(session: Session, *limits: tuple[str, int]) -> datetime | None:
     return None
 
 
-def count_try(session: Session, email: str, address: str) -> datetime | None:
-    """Counts one try; None if it may be made, else when the next one may."""
+def count_try(session: Session, email: str, address: str, place: str | None = None) -> datetime | None:
+    """Counts one try; None if it may be made, else when the next one may. place: of a browser that is known."""
+    if place:
+        return _count_each(session, (place, PAIR))
     address = household(address)
     return _count_each(
         session,
@@ -62,16 +65,24 @@ def count_try(session: Session, email: str, address: str) -> datetime | None:
     )
 
 
+def count_proof(session: Session, user_id: UUID) -> datetime | None:
+    """Of somebody who is signed in and says their password once more: whoever else is at their address is no matter."""
+    return _count_each(session, (f"proof:{user_id}", PAIR))
+
+
 def count_code(session: Session, user_id: UUID) -> datetime | None:
     return _count_each(session, (f"code:{user_id}", CODE))
 
 
-def count_link(session: Session, email: str, address: str) -> datetime | None:
+def count_link(session: Session, email: str, address: str, place: str | None = None) -> datetime | None:
+    if place:
+        return _count_each(session, (f"link:{place}", LINK))
     return _count_each(session, (f"links:{household(address)}", LINKS), (f"link:{email}", LINK))
 
 
-def count_openid(session: Session, address: str) -> datetime | None:
-    return _count_each(session, (f"openid:{household(address)}", ADDRESS))
+def count_openid(session: Session, address: str, browser: str | None = None) -> datetime | None:
+    """browser: its id, if somebody has signed in with it before."""
+    return _count_each(session, (f"openid:{browser or household(address)}", ADDRESS))
 
 
 def first_use(session: Session, state: str) -> bool:
@@ -79,11 +90,13 @@ def first_use(session: Session, state: str) -> bool:
     return _count_each(session, (f"openid state:{state}", 1)) is None
 
 
-def forget_tries(session: Session, email: str, address: str) -> None:
+def forget_tries(session: Session, email: str, address: str, place: str | None = None) -> None:
     """The password was right: the account starts again, the address gets this one try back."""
+    if place:
+        _forget(session, place)
+        return
     address = household(address)
-    forgotten = [hash_of(f"pair:{email}@{address}"), hash_of(f"account:{email}")]
-    session.execute(delete(SignInTries).where(col(SignInTries.key).in_(forgotten)))
+    _forget(session, f"pair:{email}@{address}", f"account:{email}")
     session.execute(
         update(SignInTries)
         .where(col(SignInTries.key) == hash_of(f"address:{address}"))
@@ -91,5 +104,13 @@ def forget_tries(session: Session, email: str, address: str) -> None:
     )
 
 
+def forget_proofs(session: Session, user_id: UUID) -> None:
+    _forget(session, f"proof:{user_id}")
+
+
 def forget_codes(session: Session, user_id: UUID) -> None:
-    session.execute(delete(SignInTries).where(col(SignInTries.key) == hash_of(f"code:{user_id}")))
+    _forget(session, f"code:{user_id}")
+
+
+def _forget(session: Session, *names: str) -> None:
+    session.execute(delete(SignInTries).where(col(SignInTries.key).in_([hash_of(name) for name in names])))

@@ -10,7 +10,7 @@ from crm_api.auth.mails import send_link
 from crm_api.auth.models import User
 from crm_api.auth.passwords import check_new_password, hash_password
 from crm_api.auth.principal import somebody
-from crm_api.auth.service import clean_login, principal_of, sign_out_everywhere
+from crm_api.auth.service import Visitor, clean_login, principal_of, sign_out_everywhere
 from crm_api.auth.throttle import count_link
 from crm_api.db import Database
 from crm_api.errors import Invalid
@@ -20,13 +20,13 @@ from shared.files import FileStore
 log = logging.getLogger(__name__)
 
 
-def ask_for_link(database: Database, files: FileStore, settings: CrmSettings, email: str, address: str) -> None:
+def ask_for_link(database: Database, files: FileStore, settings: CrmSettings, email: str, visitor: Visitor) -> None:
     """Mails a link if there is such an account and it was not asked for too often; else nothing happens."""
-    email = clean_login(email)
+    email, address = clean_login(email), visitor.address
     with database.write() as session:
-        if count_link(session, email, address) is not None:
-            return
         user = session.exec(select(User).where(User.email == email)).one_or_none()
+        if count_link(session, email, address, visitor.place_of(user)) is not None:
+            return
         if user is None or user.disabled_at is not None:
             return
         by = principal_of(user, address)

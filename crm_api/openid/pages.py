@@ -87,7 +87,7 @@ async def way_back(
     try:
         if trip is None or not hmac.compare_digest(trip.state.encode(), state.encode()):
             raise NoEntry("expired", "no such state in this browser")
-        await run_in_threadpool(use_up, database, state, address_of(request))
+        await run_in_threadpool(use_up, database, state, visitor_of(request))
         if error or not code:
             raise NoEntry("cancelled", "the provider sent an error instead of a code")
         if iss and iss != settings.openid_issuer:  # RFC 9207

@@ -24,10 +24,10 @@ from shared.clock import now
 log = logging.getLogger(__name__)
 
 
-def use_up(database: Database, state: str, address: str) -> None:
+def use_up(database: Database, state: str, visitor: Visitor) -> None:
     """Before anything is asked of the provider. Raises NoEntry for a state that came back once, and TooManyTries."""
     with database.write() as session:
-        again_at = count_openid(session, address)
+        again_at = count_openid(session, visitor.address, visitor.known.id if visitor.known else None)
         fresh = again_at is None and first_use(session, state)
     if again_at is not None:
         raise TooManyTries(again_at)
