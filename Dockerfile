@@ -13,7 +13,7 @@ ENV PATH=/venv/bin:$PATH \
 # A number, so that an orchestrator can see that it is not root. The volume takes over the owner of /data/files.
 RUN groupadd --gid 10001 posthaste \
  && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin posthaste \
- && install -d -o 10001 -g 10001 -m 0750 /data /data/files /data/ready
+ && install -d -o 10001 -g 10001 -m 0700 /data /data/files
 COPY --from=environment /venv /venv
 WORKDIR /app
 COPY alembic.ini ./

@@ -1,4 +1,4 @@
-"""python -m crm_api web | dispatch | sandbox | migrate | broker | roles | sign-in-link … | second-factor-off …"""
+"""python -m crm_api web | dispatch | sandbox | migrate | broker | databases | roles | sign-in-link … | …"""
 
 import asyncio
 import gc
@@ -108,6 +108,16 @@ def broker() -> None:
     set_up(settings)
 
 
+def databases() -> None:
+    from crm_api.databases import DatabasesSettings, set_up
+
+    settings = load(DatabasesSettings)
+    refuse_weak(settings, "database_admin_url", "crm_database_password", "mailroom_database_password")
+    set_up_logging(settings)
+    warn_of_unknown()
+    set_up(settings)
+
+
 # what each of them uses of secrets
 SECRETS = {
     "web": ["database_url", "secret_key", "openid_issuer", "openid_client_secret"],
@@ -126,6 +136,8 @@ COMMANDS: dict[str, Callable[[CrmSettings], None]] = {
     "migrate": migrate,
     "roles": roles,
 }
+# they have settings of their own, and passwords that the others must not have
+COMMANDS_ALONE: dict[str, Callable[[], None]] = {"broker": broker, "databases": databases}
 COMMANDS_FOR: dict[str, Callable[[CrmSettings, str], None]] = {
     "sign-in-link": sign_in_link,
     "second-factor-off": second_factor_off,
@@ -134,14 +146,14 @@ COMMANDS_FOR: dict[str, Callable[[CrmSettings, str], None]] = {
 
 def main() -> None:
     match sys.argv[1:]:
-        case ["broker"]:  # it has settings of its own, and passwords that the others must not have
-            broker()
+        case [name] if alone := COMMANDS_ALONE.get(name):
+            alone()
         case [name] if command := COMMANDS.get(name):
             command(_ready(name))
         case [name, email] if command_for := COMMANDS_FOR.get(name):
             command_for(_ready(name), email)
         case _:
-            ways = [*COMMANDS, "broker", *(f"{name} EMAIL" for name in COMMANDS_FOR)]
+            ways = [*COMMANDS, *COMMANDS_ALONE, *(f"{name} EMAIL" for name in COMMANDS_FOR)]
             sys.exit(f"usage: python -m crm_api {' | '.join(ways)}")
 
 

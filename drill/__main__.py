@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 import shutil
 import sys
@@ -39,6 +40,7 @@ def main() -> int:
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--folder", type=Path, help="where logs and databases stay; default: removed if all went well")
     arguments = parser.parse_args()
+    os.umask(0o077)  # as `make run` has it: mails and databases lie in its folder
     if arguments.list:
         for each in FAULTS.values():
             print(f"{each.name:26} {each.group:10} {each.title}")

@@ -18,7 +18,7 @@ PREFIX = "POSTHASTE_"
 ADMIN_EMAIL = "admin@posthaste.example"
 # setting that is a secret → the parts that need it; a test compares it with the settings. Nobody else gets it: what a
 # part does not know, nobody learns from it
-SECRETS = {
+SECRETS: dict[str, set[str]] = {
     "DATABASE_URL": {"migrate", "web", "dispatch"},
     "SECRET_KEY": {"migrate", "web"},
     "ADMIN_PASSWORD": {"migrate"},
@@ -31,6 +31,10 @@ SECRETS = {
     "DISPATCH_PASSWORD": {"broker"},
     "MAILROOM_PASSWORD": {"broker"},
     "CONSOLE_PASSWORD": {"broker"},
+    # of `python -m crm_api databases`, which is run by hand
+    "DATABASE_ADMIN_URL": set(),
+    "CRM_DATABASE_PASSWORD": set(),
+    "MAILROOM_DATABASE_PASSWORD": set(),
 }
 # scheme, then host, port and path; neither what stands before an @ nor what follows a ?
 _SHOWN = re.compile(r"([a-z]+://)(?:[^@/?#]*@)?([^@/?#]+(?:/[^@?#]*)?)(?:\?[^@#]*)?", re.IGNORECASE)
@@ -45,9 +49,10 @@ def given(name: str) -> str | None:
     if not file:
         return None
     try:
-        return Path(file).read_text().strip()
-    except OSError as error:
-        raise LocalError(f"{PREFIX}{name}_FILE: {error}") from error
+        return Path(file).read_text("utf-8-sig").rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it holds no text (UTF-8)"
+        raise LocalError(f"{PREFIX}{name}_FILE: {file} cannot be read: {why}.") from None
 
 
 class House:

@@ -11,10 +11,10 @@ import signal
 import sqlite3
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from email.parser import BytesHeaderParser
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from crm_api.sandbox.mime import header_of, read_head
 from crm_api.sandbox.scripts import Script, script_of
 from crm_api.sandbox.store import SANDBOX_FILE, NewMail, SandboxStore
 from crm_api.settings import MEGABYTE, CrmSettings
@@ -197,7 +197,9 @@ def _plain(address: str) -> str:
 
 
 def _message_id(content: bytes) -> str:
-    return header_of(read_head(content)[0], "Message-ID") or hashlib.sha256(content).hexdigest()
+    head = content.partition(b"\r\n\r\n")[0]
+    found = BytesHeaderParser().parsebytes(head).get("Message-ID")
+    return str(found).strip() if found else hashlib.sha256(content).hexdigest()
 
 
 @contextlib.asynccontextmanager
@@ -205,9 +207,15 @@ async def serving(store: SandboxStore, port: int) -> AsyncIterator[int]:
     """The server, for as long as the block runs; yields the port it listens on (0 asks for a free one)."""
     handler = Handler(store)
     connections = _Connections()
-    server = await asyncio.get_running_loop().create_server(
-        lambda: Server(handler, connections), HOST, port, backlog=512
-    )
+    try:
+        server = await asyncio.get_running_loop().create_server(
+            lambda: Server(handler, connections), HOST, port, backlog=512
+        )
+    except OSError as problem:
+        await handler.close()
+        raise SystemExit(
+            f"POSTHASTE_SANDBOX_SMTP_PORT: nobody can listen at {HOST}:{port}: {problem.strerror}."
+        ) from None
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -20,9 +20,12 @@ import psycopg
 import pytest
 import yaml
 
+from crm_api.settings import CrmSettings
+from email_service.settings import MailRoomSettings
 from local import leash
 from local.postgresql import Cluster
 from local.rabbitmq import Node
+from shared.setting_names import SETTINGS
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -35,7 +38,8 @@ LONG_RUNNING = {name: service for name, service in OURS.items() if service.get("
 MADE_UP = {
     name: secrets.token_hex(24)
     for name in (
-        *("POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "DISPATCH_PASSWORD", "MAILROOM_PASSWORD", "CONSOLE_PASSWORD"),
+        *("POSTGRES_PASSWORD", "CRM_DATABASE_PASSWORD", "MAILROOM_DATABASE_PASSWORD"),
+        *("RABBITMQ_PASSWORD", "DISPATCH_PASSWORD", "MAILROOM_PASSWORD", "CONSOLE_PASSWORD"),
         *("POSTHASTE_ADMIN_PASSWORD", "POSTHASTE_SECRET_KEY"),
     )
 }
@@ -66,7 +70,7 @@ def health_check_of(name: str) -> list[str]:
 
 
 def test_the_services_are_those_of_the_design() -> None:
-    assert set(OURS) == {"web", "dispatch", "mailroom", "migrate", "broker"}
+    assert set(OURS) == {"web", "dispatch", "mailroom", "migrate", "broker", "databases"}
     assert set(SERVICES) - set(OURS) == {"rabbitmq", "postgres", "mailpit"}
     assert SERVICES["mailroom"]["deploy"]["replicas"] >= 2
 
@@ -96,12 +100,48 @@ def test_each_service_knows_its_own_secrets_only() -> None:
     def knows(secret: str) -> set[str]:
         return {name for name in SERVICES if any(secret in str(value) for value in environment_of(name).values())}
 
+    assert knows(MADE_UP["POSTGRES_PASSWORD"]) == {"postgres", "databases"}
+    assert knows(MADE_UP["CRM_DATABASE_PASSWORD"]) == {"databases", "migrate", "web", "dispatch"}
+    assert knows(MADE_UP["MAILROOM_DATABASE_PASSWORD"]) == {"databases", "mailroom"}
     assert knows(MADE_UP["RABBITMQ_PASSWORD"]) == {"rabbitmq", "broker"}
     assert knows(MADE_UP["DISPATCH_PASSWORD"]) == {"dispatch", "broker"}
     assert knows(MADE_UP["MAILROOM_PASSWORD"]) == {"mailroom", "broker"}
     assert knows(MADE_UP["CONSOLE_PASSWORD"]) == {"broker"}
     assert knows(MADE_UP["POSTHASTE_ADMIN_PASSWORD"]) == {"migrate"}
     assert knows(MADE_UP["POSTHASTE_SECRET_KEY"]) == {"migrate", "web"}
+
+
+# setting → why nobody gives it to a container
+NOT_PASSED_ON = {
+    "SANDBOX_SMTP_PORT": "Mailpit stands there instead",
+    "ROOM": "each copy of the mail room is named after its host",
+    "RETRY_SCALE": "for trials only",
+    "BROKER_VHOST": "the broker is ours alone",
+    "LEDGER_DATABASE": "so is the server",
+}
+# what each long-running service reads, but what another one is told instead
+READ_BY = {
+    "web": set(CrmSettings.model_fields) - {"amqp_url", "admin_email", "admin_password", "api_key", "samples"},
+    "mailroom": set(MailRoomSettings.model_fields),
+}
+
+
+def test_every_setting_can_be_given_in_dot_env() -> None:
+    given = {key for name in OURS for key in environment_of(name)}
+    assert {f"POSTHASTE_{name}" for name in SETTINGS - set(NOT_PASSED_ON)} == given
+
+
+@pytest.mark.parametrize("name", READ_BY)
+def test_each_service_gets_what_it_reads(name: str) -> None:
+    read = {f"POSTHASTE_{setting.upper()}" for setting in READ_BY[name]}
+    assert read - set(environment_of(name)) <= {f"POSTHASTE_{setting}" for setting in NOT_PASSED_ON}
+
+
+@pytest.mark.parametrize("setting", ["PUBLIC_URL", "TRUSTED_PROXIES", "OPENID_ISSUER", "SMTP_CA_FILE"])
+def test_what_is_not_set_is_the_default_and_what_is_set_arrives(setting: str) -> None:
+    name = f"POSTHASTE_{setting}"
+    written = [str(service.get("environment", {}).get(name)) for service in OURS.values()]
+    assert f"${{{name}:-}}" in written
 
 
 def test_the_commands_in_the_file_make_each_secret() -> None:
@@ -150,9 +190,9 @@ def test_what_the_image_copies_exists() -> None:
 def test_there_are_no_default_secrets() -> None:
     for name, service in SERVICES.items():
         for key, value in service.get("environment", {}).items():
-            if re.search("PASS|SECRET|TOKEN", key):
+            if re.search("PASS|SECRET|TOKEN", key) and not key.endswith("OPENID_CLIENT_SECRET"):
                 assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", str(value)), f"{name}: {key}"
-            if key.endswith("API_KEY"):
+            if key.endswith(("API_KEY", "OPENID_CLIENT_SECRET")):  # who has none leaves it out
                 assert re.fullmatch(r"\$\{\w+:-\}", str(value)), f"{name}: {key}"
             # The password in a URL, if it has one, is a variable that must be set.
             for password in re.findall(r"://[^:/@$]+:(.+)@", str(value)):
@@ -167,22 +207,24 @@ def test_only_loopback_is_published() -> None:
 
 @pytest.fixture
 def databases(postgresql: Cluster) -> Iterator[dict[str, str]]:
-    """An empty posthaste and an empty ledger database, made as the postgres service makes them."""
-    statement = COMPOSE["configs"]["ledger"]["content"].strip()
-    assert statement == "CREATE DATABASE ledger;"
-    assert SERVICES["postgres"]["configs"][0]["target"].startswith("/docker-entrypoint-initdb.d/")
+    """purpose → name. An empty posthaste database, as the postgres service makes it; the other is still to be made."""
+    service = SERVICES["postgres"]["environment"]
+    assert environment_of("databases")["POSTHASTE_DATABASE_ADMIN_URL"].startswith(
+        f"postgresql://{service['POSTGRES_USER']}:{MADE_UP['POSTGRES_PASSWORD']}@postgres:5432/{service['POSTGRES_DB']}"
+    )
     mark = secrets.token_hex(4)
     names = {"posthaste": f"posthaste_{mark}", "ledger": f"ledger_{mark}"}
     with psycopg.connect(postgresql.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {names['posthaste']}".encode())
+        yield names
         for name in names.values():
-            connection.execute(f"CREATE DATABASE {name}".encode())
-        yield {purpose: postgresql.url_for(name) for purpose, name in names.items()}
-        for name in names.values():
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+        for user in ("crm", "mailroom"):
+            connection.execute(f"DROP ROLE IF EXISTS {user}".encode())
 
 
 def test_our_commands_and_health_checks_as_written(
-    databases: dict[str, str], rabbitmq: Node, amqp_url: str, tmp_path: Path
+    databases: dict[str, str], postgresql: Cluster, rabbitmq: Node, amqp_url: str, tmp_path: Path
 ) -> None:
     port = str(free_port())
     vhost = amqp_url.rpartition("/")[2]
@@ -190,8 +232,7 @@ def test_our_commands_and_health_checks_as_written(
     # What a container gets from its network and volumes, here from what the tests have.
     here = {
         "POSTHASTE_BROKER_ADMIN_URL": f"http://{rabbitmq.user}:{quote(rabbitmq.password)}@{console}",
-        "POSTHASTE_DATABASE_URL": databases["posthaste"],
-        "POSTHASTE_LEDGER_URL": databases["ledger"],
+        "POSTHASTE_DATABASE_ADMIN_URL": postgresql.url_for(databases["posthaste"]),
         "POSTHASTE_HOST": "127.0.0.1",
         "POSTHASTE_PORT": port,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -206,7 +247,12 @@ def test_our_commands_and_health_checks_as_written(
         if url := written.get("POSTHASTE_AMQP_URL"):
             user = url.partition("@")[0]
             replaced["POSTHASTE_AMQP_URL"] = f"{user}@127.0.0.1:{rabbitmq.port}/{vhost}"
-        moved = {"POSTHASTE_DATA_DIR": str(folder), "POSTHASTE_BROKER_VHOST": vhost}
+        for setting in ("POSTHASTE_DATABASE_URL", "POSTHASTE_LEDGER_URL"):
+            if url := written.get(setting):
+                user, _, database = url.partition("@postgres:5432/")
+                replaced[setting] = f"{user}@127.0.0.1:{postgresql.port}/{databases[database]}"
+        moved = {"POSTHASTE_LEDGER_DATABASE": databases["ledger"]} if name == "databases" else {}
+        moved |= {"POSTHASTE_DATA_DIR": str(folder), "POSTHASTE_BROKER_VHOST": vhost}
         return inherited | written | replaced | moved
 
     def is_healthy(name: str) -> bool:
@@ -219,7 +265,11 @@ def test_our_commands_and_health_checks_as_written(
     def log(name: str) -> str:
         return (tmp_path / f"{name}.log").read_text()
 
-    for once in ("migrate", "broker") * 2:  # a second `docker compose up` does it again, and changes nothing
+    for once in (
+        "databases",
+        "migrate",
+        "broker",
+    ) * 2:  # a second `up` does it again
         with (tmp_path / f"{once}.log").open("ab") as output:
             process = leash.start(
                 SERVICES[once]["command"], env=environment(once), cwd=ROOT, stdout=output, stderr=output

@@ -12,6 +12,7 @@ import pytest
 
 from crm_api import __main__ as commands
 from crm_api.broker import BrokerSettings
+from crm_api.databases import DatabasesSettings
 from crm_api.settings import CrmSettings
 from email_service.settings import MailRoomSettings
 from local.errors import LocalError
@@ -129,7 +130,7 @@ PARTS = {"migrate", "broker", "web", "dispatch", "mailroom", "sandbox"}
 def test_every_secret_is_kept_from_whom_it_is_no_business() -> None:
     secret = {
         name.upper()
-        for kind in (CrmSettings, MailRoomSettings, BrokerSettings)
+        for kind in (CrmSettings, MailRoomSettings, BrokerSettings, DatabasesSettings)
         for name, field in kind.model_fields.items()
         if "SecretStr" in str(field.annotation)
     }

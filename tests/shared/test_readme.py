@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from crm_api.broker import BrokerSettings
+from crm_api.databases import DatabasesSettings
 from crm_api.settings import CrmSettings
 from email_service.settings import MailRoomSettings
 from shared.settings import PosthasteSettings
@@ -25,7 +26,7 @@ def test_the_configuration_table_is_true() -> None:
     rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (\S*) ?\|", README.read_text(), re.MULTILINE))
     settings = {
         name.upper(): shown(field.default)
-        for kind in (PosthasteSettings, CrmSettings, MailRoomSettings, BrokerSettings)
+        for kind in (PosthasteSettings, CrmSettings, MailRoomSettings, BrokerSettings, DatabasesSettings)
         for name, field in kind.model_fields.items()
     }
     assert rows == settings

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from crm_api.broker import BrokerSettings
+from crm_api.databases import DatabasesSettings
 from crm_api.settings import CrmSettings
 from email_service.settings import MailRoomSettings
 from shared.setting_names import PREFIX, SETTINGS, TOOLS, unknown, warn_of_unknown
 from shared.settings import PosthasteSettings, SettingsError, load
 
 ROOT = Path(__file__).resolve().parents[2]
-KINDS: list[type[PosthasteSettings]] = [CrmSettings, MailRoomSettings, BrokerSettings]
+KINDS: list[type[PosthasteSettings]] = [CrmSettings, MailRoomSettings, BrokerSettings, DatabasesSettings]
 
 
 @pytest.fixture(autouse=True)
