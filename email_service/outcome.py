@@ -21,7 +21,18 @@ _QUEUE_ID = (
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 MAX_REPLY_CHARACTERS = 1000
 
+_OUT_OF_STEP = {500, 502, 503}  # it does not know where it is in the conversation
+_WORN = re.compile(  # "too many messages in this session", "limit of transactions reached for this connection"
+    r"\b(?:session|connection)\b.*\b(?:limit|exceed|maximum|too many)|"
+    r"\b(?:limit|exceed|maximum|too many)\w*\b.*\b(?:session|connection|transaction)|"
+    r"\btoo many (?:messages|mails|e-?mails|recipients|commands|errors)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_OF_THE_MESSAGE = re.compile(r"5\.(?:1\.\d+|2\.\d+|3\.4|6\.\d+|7\.\d+)$")
+
 NO_SUCH_MAILBOX = "5.1.1"
+OF_THE_RECIPIENT = ("rcpt", "dot")  # only here can a refusal mean the mailbox: MAIL and AUTH are about us
+_OF_A_SENDER = re.compile(r"\b(?:sender|senders|mail from|envelope.from|return.path|reverse.path)\b", re.IGNORECASE)
 SIGN_IN_WANTED = {530, 534, 535, 538}  # RFC 4954, section 6: our fault at this route, not the recipient's
 
 _BY_ENHANCED = {
@@ -46,14 +57,24 @@ _BY_ENHANCED = {
 }
 _BY_CODE = {
     421: "Their server is busy and has closed the connection.",
-    450: "The mailbox is busy and their server asks us to wait.",
     451: "Their server has a problem of its own and asks us to wait.",
     452: "Their server has no room at the moment.",
+    552: "The letter is too big for their server.",
+    554: "Their server refuses the letter.",
+}
+# what only the reply to RCPT can mean: before it nobody has been named, and after it the message is judged
+_OF_THE_ADDRESS = {
+    450: "The mailbox is busy and their server asks us to wait.",
     550: "Their server refuses this address.",
     551: "The person is not at this server any more.",
-    552: "The letter is too big for their server.",
     553: "Their server says the address is not written correctly.",
-    554: "Their server refuses the letter.",
+}
+_SENDER_REFUSED = "Their server does not accept our sender address."
+_OF_THE_SENDER = {  # the same codes, said to MAIL
+    "1.3": "Their server says that our sender address is not written correctly.",
+    "1.7": "Their server says that our sender address is not written correctly.",
+    "2.2": "Their server says that our own mailbox there is full.",
+    "2.3": "The letter is too big for their server.",
 }
 
 
@@ -115,14 +136,33 @@ def of_reply(phase: str, code: int, text: str) -> Verdict:
         verdict.pause = "tls"
     elif phase in ("greeting", "ehlo"):
         verdict.unreachable = True
-    if verdict.kind is OutcomeKind.failed:
-        verdict.suppress = enhanced == NO_SUCH_MAILBOX
+    if verdict.kind is OutcomeKind.failed and phase in OF_THE_RECIPIENT:
+        verdict.suppress = enhanced == NO_SUCH_MAILBOX and not _of_a_sender(verdict)
     verdict.reason = _reason(verdict, code)
     return verdict
 
 
+def of_connection(verdict: Verdict) -> bool:
+    """Whether an end before the content, on a connection kept from earlier, tells of that connection alone.
+
+    Another connection is asked then, at once. In doubt it is: a refusal that was meant comes again.
+    """
+    code, phase = verdict.code, verdict.phase
+    if phase == "rset":
+        return True
+    if code is None:  # it broke; or, failed, it is our own judgement
+        return verdict.kind is OutcomeKind.deferred and (phase == "mail" or verdict.hung_up)
+    if code == 421 or code in _OUT_OF_STEP or code in SIGN_IN_WANTED or not 400 <= code < 600:
+        return True
+    if _WORN.search(verdict.reply or ""):
+        return True
+    if phase != "mail" or code in (552, 553):
+        return False
+    return code < 500 or not _OF_THE_MESSAGE.match(verdict.enhanced or "")
+
+
 def _kind(phase: str, code: int) -> OutcomeKind:
-    if phase in ("connect", "greeting", "ehlo", "tls", "auth"):
+    if phase in ("connect", "greeting", "ehlo", "tls", "auth", "rset"):
         return OutcomeKind.deferred  # the route's trouble, never the letter's
     if phase == "dot" and 200 <= code < 300:
         return OutcomeKind.accepted
@@ -150,8 +190,10 @@ def _reason(verdict: Verdict, code: int) -> str:
     words = (verdict.reply or "").lower()
     if verdict.kind is OutcomeKind.deferred and ("greylist" in words or "graylist" in words):
         return "Their server asks us to wait (greylisting)."
+    if verdict.phase == "mail" and (of_us := _of_the_sender(verdict, code)):
+        return of_us
     if verdict.enhanced and (known := _BY_ENHANCED.get(verdict.enhanced[2:])):
-        return known
+        return _SENDER_REFUSED if verdict.enhanced == NO_SUCH_MAILBOX and _of_a_sender(verdict) else known
     if verdict.phase == "rcpt" and code == 552:
         return "The mailbox is full."
     if verdict.enhanced and verdict.enhanced[2:4] == "7.":
@@ -160,6 +202,8 @@ def _reason(verdict: Verdict, code: int) -> str:
             if verdict.kind is OutcomeKind.deferred
             else "Their server's rules forbid this letter."
         )
+    if verdict.phase == "rcpt" and (known := _OF_THE_ADDRESS.get(code)):
+        return _SENDER_REFUSED if code == 550 and _of_a_sender(verdict) else known
     if known := _BY_CODE.get(code):
         return known
     if verdict.kind is OutcomeKind.failed:
@@ -167,6 +211,21 @@ def _reason(verdict: Verdict, code: int) -> str:
     if 400 <= code < 500:
         return "Their server asks us to wait."
     return "Their server answered with something that makes no sense."
+
+
+def _of_the_sender(verdict: Verdict, code: int) -> str | None:
+    """What a reply to MAIL says of our sender: no recipient has been named yet."""
+    detail = (verdict.enhanced or "")[2:]
+    if known := _OF_THE_SENDER.get(detail):
+        return known
+    if detail[:2] in ("1.", "2.", "4.") or (not detail and code in _OF_THE_ADDRESS and code >= 500):
+        return _SENDER_REFUSED if verdict.kind is OutcomeKind.failed else "Their server asks us to wait."
+    return None
+
+
+def _of_a_sender(verdict: Verdict) -> bool:
+    """Servers that judge the sender only at RCPT say so in words (Postfix with smtpd_delay_reject)."""
+    return bool(_OF_A_SENDER.search(verdict.reply or ""))
 
 
 def of_break(phase: str, what: str) -> Verdict:

@@ -91,7 +91,7 @@ def apply(session: Session, outcomes: list[Outcome], at: datetime) -> None:
             "new_done_at": None if new in OPEN else outcome.finished_at,
             **{f"new_{name}": getattr(outcome, name) for name in _NEWEST},
         }
-        if outcome.suppress:
+        if outcome.suppress and new is State.failed:  # what may still arrive says nothing final about an address
             _suppress(session, delivery.address, outcome)
     if attempts:
         _record(session, list(attempts.values()))

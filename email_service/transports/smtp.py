@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from email_service.compose import Letter
-from email_service.outcome import Stopped, Verdict
+from email_service.outcome import Stopped, Verdict, of_connection
 from email_service.settings import MailRoomSettings, Route
+from email_service.transports.addresses import Addresses, Resolve, resolve
+from email_service.transports.connection import Server
 from email_service.transports.session import LeaseLost, Session
 from email_service.transports.talk import Talk
 
@@ -29,10 +32,10 @@ class Conversation:
 
 
 class SmtpTransport:
-    def __init__(self, settings: MailRoomSettings) -> None:
+    def __init__(self, settings: MailRoomSettings, resolve: Resolve = resolve) -> None:
         self.route: Route = settings.route
         self._settings = settings
-        self._context = None if self.route.tls == "none" else settings.tls_context()
+        self._server = _server(settings, resolve)
         self._idle: list[Session] = []
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -43,33 +46,30 @@ class SmtpTransport:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.wait({self._sweeper})
-        for session in self._idle:
-            session.close()
-        self._idle.clear()
+        self._forget()
 
     async def send(
         self, letter: Letter, claim: Callable[[], Awaitable[None]], still_ours: Callable[[], bool]
     ) -> Conversation:
         """Never raises for what a server does; what `claim` raises passes through. Raises LeaseLost."""
         talk = Talk()
-        session = self._kept()
-        if session is not None:
+        if (kept := self._kept()) is not None:
             talk.tls(f"(connection to {self.route.server} kept from the letter before)")
-            conversation = await self._try(session, letter, claim, still_ours, talk)
-            verdict = conversation.verdict
-            # the server had hung up meanwhile: that says nothing about this letter
-            if not (verdict.phase == "mail" and verdict.hung_up):
+            if (conversation := await self._over(kept, letter, claim, still_ours, talk)) is not None:
                 return conversation
-        session = Session(self.route, self._settings, self._context)
+            talk.tls("(that says nothing about this message: over another connection)")
+        session = self._new()
         try:
             await session.open(talk)
         except Stopped as stopped:
             return self._conversation(stopped.verdict, session, talk)
-        return await self._try(session, letter, claim, still_ours, talk)
+        conversation = await self._over(session, letter, claim, still_ours, talk)
+        assert conversation is not None
+        return conversation
 
     async def probe(self) -> Verdict | None:
         """Connects, encrypts and signs in, without a letter: None if all is well."""
-        session = Session(self.route, self._settings, self._context)
+        session = self._new()
         try:
             await session.open(Talk())
         except Stopped as stopped:
@@ -77,22 +77,28 @@ class SmtpTransport:
         self._idle.append(session)
         return None
 
-    async def _try(
+    async def _over(
         self,
         session: Session,
         letter: Letter,
         claim: Callable[[], Awaitable[None]],
         still_ours: Callable[[], bool],
         talk: Talk,
-    ) -> Conversation:
+    ) -> Conversation | None:
+        """None: it was kept, and its end tells of itself alone. A new one is never asked a second time."""
         try:
             verdict = await session.send(letter, claim, still_ours, talk)
         except Stopped as stopped:
-            if stopped.broken:
-                session.abort() if stopped.verdict.code is None else session.close()
-            else:
+            worn = session.kept and not session.content_begun and of_connection(stopped.verdict)
+            if not stopped.broken and not worn:
                 self._keep(session)
-            return self._conversation(stopped.verdict, session, talk)
+            elif stopped.verdict.code is None:
+                session.abort()
+            else:
+                session.close()
+            if worn and stopped.verdict.code is None and not stopped.verdict.hung_up:
+                self._forget()  # silence: something on the way has dropped it, and perhaps the others with it
+            return None if worn else self._conversation(stopped.verdict, session, talk)
         except (LeaseLost, asyncio.CancelledError):
             session.abort()
             raise
@@ -102,6 +108,9 @@ class SmtpTransport:
         self._keep(session)
         return self._conversation(verdict, session, talk)
 
+    def _new(self) -> Session:
+        return Session(self._server, self._settings)
+
     def _conversation(self, verdict: Verdict, session: Session, talk: Talk) -> Conversation:
         return Conversation(verdict, self.route.server, self.route.name, session.tls, talk)
 
@@ -109,6 +118,7 @@ class SmtpTransport:
         while self._idle:
             session = self._idle.pop()
             if session.usable:
+                session.kept = True
                 return session
             session.close()
         return None
@@ -119,6 +129,11 @@ class SmtpTransport:
         else:
             session.close()
 
+    def _forget(self) -> None:
+        for session in self._idle:
+            session.close()
+        self._idle.clear()
+
     async def _sweep(self) -> None:
         """Closes connections that nobody has used for a while: servers count them against us."""
         while True:
@@ -127,3 +142,11 @@ class SmtpTransport:
             for session in [each for each in self._idle if each.used_at < oldest or not each.usable]:
                 self._idle.remove(session)
                 session.close()
+
+
+def _server(settings: MailRoomSettings, resolve: Resolve) -> Server:
+    route = settings.route
+    context = None if route.tls == "none" else settings.tls_context()
+    if context is not None:
+        context.options |= ssl.OP_NO_RENEGOTIATION  # it could ask us to read before we may write
+    return Server(route, context, Addresses(route.host, route.port, resolve))

@@ -42,6 +42,65 @@ def test_a_reply_is_classified(phase: str, code: int, text: str, kind: str, extr
     assert (verdict.code, verdict.phase) == (code, phase)
 
 
+@pytest.mark.parametrize(
+    ("phase", "code", "text", "suppress"),
+    [
+        ("rcpt", 550, "5.1.1 <ida@example.com>: Recipient address rejected: User unknown", True),
+        ("rcpt", 550, "5.1.1 The email account that you tried to reach does not exist.\nTry again", True),
+        ("rcpt", 551, "5.1.1 moved", True),
+        ("dot", 550, "5.1.1 No such user", True),
+        # said of us, or of nobody yet
+        ("mail", 550, "5.1.1 User unknown", False),
+        ("mail", 553, "5.1.1 No such user", False),
+        ("rset", 550, "5.1.1 No such user", False),
+        ("ehlo", 550, "5.1.1 No such user", False),
+        ("greeting", 550, "5.1.1 No such user", False),
+        ("auth", 550, "5.1.1 No such user", False),
+        ("tls", 550, "5.1.1 No such user", False),
+        ("data", 550, "5.1.1 No such user", False),
+        ("rcpt", 550, "5.1.1 <crm@posthaste.example>: Sender address rejected: User unknown", False),
+        ("dot", 550, "5.1.1 Envelope-from address does not exist", False),
+        # not said of the mailbox, or not for good
+        ("rcpt", 450, "5.1.1 unverified", False),
+        ("rcpt", 550, "4.1.1 unverified", False),
+        ("rcpt", 552, "5.1.1 full", False),
+        ("rcpt", 530, "5.1.1 sign in first", False),
+        ("rcpt", 550, "5.1.8 Bad sender", False),
+        ("rcpt", 550, "5.1.10 Null MX", False),
+        ("rcpt", 550, "5.7.1 see 5.1.1", False),
+        ("rcpt", 550, "5.1.11 unknown", False),
+        ("rcpt", 550, "No such user", False),
+    ],
+)
+def test_an_address_is_given_up_only_for_what_is_said_of_it(phase: str, code: int, text: str, suppress: bool) -> None:
+    assert of_reply(phase, code, text).suppress is suppress
+
+
+ABOUT_THE_RECIPIENT = ("mailbox", "this address", "the address", "The person")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", *(f"5.{subject}.{detail} no" for subject in (1, 2, 3, 4, 5, 6, 7) for detail in (0, 1, 2, 3, 4, 6, 7, 8, 10))],
+)
+@pytest.mark.parametrize("code", [421, 450, 451, 452, 501, 503, 550, 551, 552, 553, 554])
+def test_what_is_said_to_mail_is_said_of_the_sender(code: int, text: str) -> None:
+    reason = of_reply("mail", code, text.replace("5.", f"{code // 100}.", 1)).reason
+    assert reason.endswith(".")
+    assert not any(words in reason.replace("our own mailbox", "") for words in ABOUT_THE_RECIPIENT), reason
+
+
+@pytest.mark.parametrize("code", [550, 551, 553, 554])
+@pytest.mark.parametrize("phase", ["data", "dot"])
+def test_a_refused_message_is_not_called_a_refused_address(phase: str, code: int) -> None:
+    assert of_reply(phase, code, "no").reason == "Their server refuses the letter."
+
+
+def test_a_sender_that_is_refused_at_rcpt_is_called_so() -> None:
+    for text in ("5.1.1 Sender address rejected: User unknown", "Sender unknown"):
+        assert of_reply("rcpt", 550, text).reason == "Their server does not accept our sender address."
+
+
 @pytest.mark.parametrize("what", ["timeout", "closed", "garbage"])
 @pytest.mark.parametrize("phase", ["connect", "greeting", "ehlo", "tls", "auth", "mail", "rcpt", "data", "dot"])
 def test_a_break_is_unknown_only_after_the_dot(phase: str, what: str) -> None:

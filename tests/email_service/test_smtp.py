@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import ssl
-from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trustme
 from pydantic import SecretStr
 
-from email_service.compose import Letter
 from email_service.transports.lines import Lines
 from email_service.transports.session import LeaseLost
-from email_service.transports.smtp import Conversation, SmtpTransport
+from email_service.transports.smtp import SmtpTransport
 from shared.contracts import OutcomeKind
 from tests.support.mailroom import settings
+from tests.support.smtp_client import LETTER, QUICK, certified, send
 from tests.support.smtp_server import (
     CLOSE,
     ENDLESS,
@@ -32,39 +28,6 @@ from tests.support.smtp_server import (
     SmtpServer,
 )
 from tests.support.waiting import eventually
-
-LETTER = Letter("crm@posthaste.example", "ida@example.com", b"Subject: Hi\r\n\r\n..dot\r\nbye\r\n")
-QUICK = {
-    "connect_seconds": 0.5,
-    "greeting_seconds": 0.5,
-    "command_seconds": 0.5,
-    "data_seconds": 0.5,
-    "dot_seconds": 0.5,
-}
-
-
-@pytest.fixture
-async def transport_to(tmp_path: Path) -> AsyncIterator[Callable[..., SmtpTransport]]:
-    made: list[SmtpTransport] = []
-
-    def make(server: SmtpServer, query: str = "tls=none", user: str = "", **changes: Any) -> SmtpTransport:
-        url = SecretStr(f"smtp://{user}localhost:{server.port}?{query}")
-        transport = SmtpTransport(settings(tmp_path, **({"smtp_url": url} | changes)))
-        transport.start()
-        made.append(transport)
-        return transport
-
-    yield make
-    for transport in made:
-        await transport.close()
-
-
-async def send(transport: SmtpTransport, letter: Letter = LETTER, claims: list[str] | None = None) -> Conversation:
-    async def claim() -> None:
-        if claims is not None:
-            claims.append(letter.recipient)
-
-    return await asyncio.wait_for(transport.send(letter, claim, lambda: True), 30)
 
 
 async def test_an_accepted_letter(server: SmtpServer, transport_to) -> None:
@@ -331,24 +294,6 @@ async def test_a_server_that_knows_only_helo(server: SmtpServer, transport_to) -
 
 
 # ---- encryption and sign-in --------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
-    path = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(path)
-    return path
-
-
-def certified(authority: trustme.CA, name: str = "localhost") -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(name).configure_cert(context)
-    return context
 
 
 @pytest.mark.parametrize("implicit", [False, True])

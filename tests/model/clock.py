@@ -60,7 +60,7 @@ class Clock:
                 ):
                     if getattr(module, word, None) is real:
                         patch.setattr(module, word, ours)
-        transports = ("transports.session", "transports.smtp", "transports.talk")
+        transports = (f"transports.{each}" for each in ("addresses", "connection", "session", "smtp", "talk"))
         for name in ("refusals", "send", "ledger", "consumer", *transports):
             module = sys.modules[f"email_service.{name}"]
             for word, genuine in (("time", time), ("datetime", datetime)):

@@ -24,7 +24,7 @@ from email_service.ledger import Ledger
 from email_service.outcome import Verdict
 from email_service.report import Reporter
 from email_service.send import Sender, Then
-from email_service.transports import session
+from email_service.transports import dialogue
 from shared.amqp import Delivery
 from shared.contracts import OutcomeKind
 from tests.model import books, stories
@@ -100,7 +100,7 @@ def calls_silence_after_the_dot_a_deferral(patch: Patch) -> None:
         verdict.kind = OutcomeKind.deferred
         return verdict
 
-    patch.setattr(session, "of_break", mistake)
+    patch.setattr(dialogue, "of_break", mistake)
 
 
 def thinks_that_what_a_dead_worker_began_was_not_sent(patch: Patch) -> None:

@@ -4,7 +4,9 @@
         server.answer("rcpt", "450 4.2.1 later")          # once, then as usual again
         server.answer("dot", TAKEN_THEN_CLOSE, recipient="ida@example.com", always=True)
 
-Phases: greeting, ehlo, starttls, auth, mail, rcpt, data (the reply to DATA), dot (the reply to the letter).
+Phases: greeting, ehlo, starttls, auth, mail, rcpt, data (the reply to DATA), content (a reply before the letter's
+end, once `after` bytes of it have come), dot (the reply to the letter), rset. Of signing in also "auth plain" and so
+on: what is said to that mechanism at once; `auth` is what is said to the password.
 """
 
 from __future__ import annotations
@@ -12,7 +14,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hmac
+import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,10 +32,13 @@ class Answer:
 
     text: str | None = None
     close: bool = False  # in an orderly way, by FIN
+    half: bool = False  # by FIN, and listens on
     abort: bool = False  # by RST
     store: bool | None = None
     until: asyncio.Event | None = None  # wait for it first
     raw: bytes | None = None
+    silent: bool = False  # from then on; without any words at all it is that anyway
+    after: int = 0  # bytes of the content, at "content"
 
 
 SILENCE = Answer()
@@ -81,7 +89,10 @@ class _Rule:
 
 
 class SmtpServer:
-    """extensions: what EHLO offers besides STARTTLS and AUTH, which follow from `context` and `users`."""
+    """extensions: what EHLO offers besides STARTTLS and AUTH, which follow from `context` and `users`.
+
+    auth: the line with which it offers to sign in, if there are users.
+    """
 
     def __init__(
         self,
@@ -90,9 +101,13 @@ class SmtpServer:
         context: ssl.SSLContext | None = None,
         implicit_tls: bool = False,
         users: dict[str, str] | None = None,
+        auth: str = "AUTH PLAIN LOGIN",
+        host: str = "127.0.0.1",
         extensions: tuple[str, ...] = ("8BITMIME", "SIZE 52428800", "SMTPUTF8", "ENHANCEDSTATUSCODES"),
     ) -> None:
-        self.port = port
+        self.port, self._host, self._auth_offer = port, host, auth
+        self.takes_initial_response = True  # False: AUTH in one step is taken for the first of two
+        self.passwords: list[tuple[str, str, str]] = []  # mechanism, user and password of each try
         self.mails: list[Mail] = []
         self.conversations: list[list[str]] = []
         self.extensions = extensions
@@ -131,7 +146,7 @@ class SmtpServer:
 
     async def start(self) -> None:
         context = self._context if self._implicit else None
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=LIMIT, ssl=context)
+        self._server = await asyncio.start_server(self._accept, self._host, self.port, limit=LIMIT, ssl=context)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -205,7 +220,7 @@ class SmtpServer:
         if self.offer_starttls and not session.tls:
             offers.append("STARTTLS")
         if self._users:
-            offers.append("AUTH PLAIN LOGIN")
+            offers.append(self._auth_offer)
         lines = ["sink.example", *offers]
         text = "\r\n".join(f"250{'-' if line is not lines[-1] else ' '}{line}" for line in lines)
         return await self._reply(session, "ehlo", text)
@@ -222,13 +237,32 @@ class SmtpServer:
         return True
 
     async def _auth(self, session: _Session, text: str) -> bool:
-        words = text.split(" ")
-        if words[1].upper() == "PLAIN":
-            _, user, password = base64.b64decode(words[2]).decode().split("\0")
+        _, mechanism, initial = (*text.split(" "), "")[:3]
+        mechanism = mechanism.lower()
+        if (answer := self._scripted(f"auth {mechanism}", session)) is not None:
+            return await self._give(session, answer)
+        if mechanism not in self._auth_offer.lower():
+            return await self._say(session, "504 5.5.4 Unrecognized authentication type")
+
+        async def asked(challenge: bytes = b"") -> bytes:
+            await self._say(session, f"334 {base64.b64encode(challenge).decode()}")
+            return base64.b64decode(await session.reader.readline())
+
+        first = base64.b64decode(initial) if initial and self.takes_initial_response else None
+        if mechanism == "plain":
+            said = await asked() if first is None else first
+            if said.count(b"\0") != 2:
+                return await self._say(session, "501 5.5.2 Cannot decode that")
+            _, user, password = said.decode().split("\0")
+        elif mechanism == "login":
+            user = (await asked(b"Username:") if first is None else first).decode()
+            password = (await asked(b"Password:")).decode()
         else:
-            user = base64.b64decode(words[2]).decode()
-            await self._say(session, "334 UGFzc3dvcmQ6")
-            password = base64.b64decode(await session.reader.readline()).decode()
+            challenge = b"<1.2@sink.example>"
+            user, digest = (await asked(challenge)).decode().rsplit(" ", 1)
+            known = self._users.get(user, "")
+            password = known if hmac.new(known.encode(), challenge, "md5").hexdigest() == digest else "?"
+        self.passwords.append((mechanism, user, password))
         if self._users.get(user) != password:
             return await self._reply(session, "auth", "535 5.7.8 Authentication credentials invalid")
         session.user = user
@@ -241,6 +275,11 @@ class SmtpServer:
             return False
         if not session.lines[-1].startswith("S: 354"):
             return True
+        if (early := self._scripted("content", session)) is not None:
+            await session.reader.readexactly(early.after)
+            session.lines.append(f"C: ({early.after} bytes, so far)")
+            if not await self._give(session, early):
+                return False
         content = await session.reader.readuntil(b"\r\n.\r\n")
         content = content.removesuffix(b".\r\n").replace(b"\r\n..", b"\r\n.")
         session.lines.append(f"C: ({len(content)} bytes)")
@@ -257,22 +296,33 @@ class SmtpServer:
             recipient, sender = session.recipient or "", session.sender or ""
             mail = Mail(number, sender, recipient, content, session.tls, session.user, session.number)
             self.mails.append(mail)
-        if answer.abort:
-            session.lines.append("- reset by the server")
-            session.writer.transport.abort()
-            return False
+        return await self._give(session, answer)
+
+    async def _give(self, session: _Session, answer: Answer) -> bool:
+        if answer.until is not None:
+            await answer.until.wait()
         if answer.raw is not None:
             session.writer.write(answer.raw)
             await session.writer.drain()
         elif answer.text is not None:
             await self._say(session, answer.text)
-        elif not answer.close:  # silence: until the client has had enough
-            while await session.reader.read(65_536):
-                pass
+        if answer.abort:
+            session.lines.append("- reset by the server")
+            linger = struct.pack("ii", 1, 0)  # by RST, and not by FIN
+            session.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            session.writer.transport.abort()
             return False
         if answer.close:
             session.lines.append("- closed by the server")
-        return not answer.close
+            return False
+        if answer.half:
+            session.lines.append("- half closed by the server")
+            session.writer.write_eof()
+        if answer.half or answer.silent or (answer.raw is None and answer.text is None):
+            while await session.reader.read(65_536):  # until the client has had enough
+                pass
+            return False
+        return True
 
     async def _say(self, session: _Session, text: str) -> bool:
         session.lines.append(f"S: {text}")
