@@ -19,6 +19,7 @@ from crm_api.messages.intake import Intake
 from crm_api.routes import router
 from crm_api.sandbox.service import finish_clearing
 from crm_api.sandbox.store import SANDBOX_FILE, SandboxStore
+from crm_api.senders import allowed as senders
 from crm_api.settings import CrmSettings
 from crm_api.web.body_limit import BodyLimit, largest_request
 from crm_api.web.openapi import describe_problems
@@ -39,6 +40,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
     sandbox = SandboxStore(settings.data_dir / SANDBOX_FILE)
     feed = ChangeFeed(database.url, {"sandbox": sandbox.path})
     feed.on(access.TOPIC, access.look_again)
+    feed.on(senders.TOPIC, senders.look_again)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:

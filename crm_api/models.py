@@ -11,6 +11,7 @@ from crm_api.messages import models as messages
 from crm_api.monitoring import models as monitoring
 from crm_api.openid import models as openid
 from crm_api.reconciliation import models as reconciliation
+from crm_api.senders import models as senders
 
 metadata = SQLModel.metadata
 
@@ -25,4 +26,5 @@ __all__ = [
     "monitoring",
     "openid",
     "reconciliation",
+    "senders",
 ]

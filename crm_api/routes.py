@@ -23,6 +23,8 @@ from crm_api.reconciliation.api import router as reconciliation_api
 from crm_api.reconciliation.pages import router as reconciliation_pages
 from crm_api.sandbox.api import router as sandbox_api
 from crm_api.sandbox.pages import router as sandbox_pages
+from crm_api.senders.api import router as senders_api
+from crm_api.senders.pages import router as senders_pages
 from crm_api.users.api import router as users_api
 from crm_api.users.pages import router as users_pages
 from crm_api.web.pages import router as web_router
@@ -45,6 +47,8 @@ router.include_router(users_api)
 router.include_router(users_pages)
 router.include_router(keys_api)
 router.include_router(keys_pages)
+router.include_router(senders_api)
+router.include_router(senders_pages)
 router.include_router(account_pages)
 router.include_router(audit_api)
 router.include_router(audit_pages)

@@ -49,6 +49,8 @@ ACTIONS: dict[str, Action] = {
     "user.code_used": Action("user", "used a recovery code of"),
     "user.openid_linked": Action("user", "linked a person at the OpenID provider to"),
     "user.openid_removed": Action("user", "removed the link to the OpenID provider from"),
+    "sender.allowed": Action("sender", "allowed the sender"),
+    "sender.removed": Action("sender", "took from the list the sender"),
     "key.made": Action("key", "made the API key"),
     "key.revoked": Action("key", "revoked the API key"),
 }
@@ -60,6 +62,7 @@ KINDS: dict[str, tuple[str, str | None]] = {
     "customer": ("Customer", "/customers/{}"),
     "user": ("User", "/users/{}"),
     "key": ("API key", "/keys#key-{}"),
+    "sender": ("Sender", "/senders#sender-{}"),
     "reconciliation": ("Reconciliation", "/reconciliation"),
     "sandbox": ("Sandbox inbox", "/sandbox"),
 }

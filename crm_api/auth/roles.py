@@ -194,6 +194,7 @@ VERBS: tuple[Verb, ...] = (
             "POST /messages/files",
             "POST /api/v1/messages",
             "POST /api/v1/files",
+            "GET /api/v1/senders",
         ),
     ),
     Verb(
@@ -305,6 +306,18 @@ VERBS: tuple[Verb, ...] = (
             "GET /api/v1/keys",
             "POST /api/v1/keys",
             "POST /api/v1/keys/{key_id}/revoke",
+        ),
+    ),
+    Verb(
+        "senders.manage",
+        (Role.admin,),
+        "say who may stand in From",
+        (
+            "GET /senders",
+            "POST /senders",
+            "POST /senders/{sender_id}/remove",
+            "POST /api/v1/senders",
+            "DELETE /api/v1/senders/{sender_id}",
         ),
     ),
     Verb("audit.read", (Role.admin,), "read the audit", ("GET /audit", "GET /audit.csv", "GET /api/v1/audit")),

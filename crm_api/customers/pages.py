@@ -123,7 +123,7 @@ def _customer_page(
     composer = None
     principal = principal_of(request)
     if found.email and not found.archived and principal and principal.may("messages.send"):
-        composer = blank(settings, session, to=[f"customer:{customer_id}"], back=here)
+        composer = blank(settings, session, principal, to=[f"customer:{customer_id}"], back=here)
     return render(
         request,
         "customers/customer.html",

@@ -13,11 +13,12 @@ from crm_api.audit.record import record
 from crm_api.auth.principal import Principal
 from crm_api.changes import announce
 from crm_api.dead_letters.models import DeadLetterRemoval
-from crm_api.errors import Conflict, Forbidden, Invalid
+from crm_api.errors import Conflict, FieldProblem, Forbidden, Invalid
 from crm_api.messages.counts import count_moves
 from crm_api.messages.models import Delivery, DeliveryEntry, Message, MessageWord, Suppression
 from crm_api.messages.service import get, get_delivery
 from crm_api.messages.states import DISCARDABLE, RETRYABLE, State
+from crm_api.senders.allowed import check_sender
 from crm_api.settings import CrmSettings
 from shared.addresses import BadAddress, clean_address
 from shared.clock import now
@@ -116,6 +117,10 @@ def retry(
         to = clean_address(address) if address else delivery.address
     except BadAddress as problem:
         raise Invalid.field("address", str(problem)) from problem
+    problems: list[FieldProblem] = []
+    check_sender(session, settings, message.sender_address, problems)
+    if problems:
+        raise Invalid(problems[0].message, *problems)
     at = now()
     before: dict[str, object] = {
         "address": delivery.address,

@@ -16,6 +16,7 @@ from crm_api.messages.markdown import parts_of
 from crm_api.messages.marking import marked_line, marked_page
 from crm_api.messages.recipients import FIELDS, Recipient, resolve
 from crm_api.messages.schemas import MessageDraft
+from crm_api.senders.allowed import check_sender
 from crm_api.settings import CrmSettings
 from shared.addresses import BadAddress
 from shared.fields import BadTemplate, Field, FieldError, Template, value_of
@@ -86,7 +87,7 @@ def prepare(session: Session, settings: CrmSettings, draft: MessageDraft, now: d
         check_size(draft, letter.size, settings)
     found, unresolved = resolve(session, draft.to)
     problems += unresolved
-    sender_name, sender_address, reply_to = _headers(draft, settings, problems)
+    sender_name, sender_address, reply_to = _headers(session, draft, settings, problems)
     if letter:
         for position, recipient in enumerate(found):
             if recipient:
@@ -243,7 +244,10 @@ def _check_times(draft: MessageDraft, now: datetime) -> list[FieldProblem]:
     return []
 
 
-def _headers(draft: MessageDraft, settings: CrmSettings, problems: list[FieldProblem]) -> tuple[str, str, str | None]:
+def _headers(
+    session: Session, draft: MessageDraft, settings: CrmSettings, problems: list[FieldProblem]
+) -> tuple[str, str, str | None]:
+    """From says who we are, and is restricted; Reply-To only says where an answer goes, and is not."""
     name, address = settings.sender_name, settings.sender_address
     if draft.sender:
         try:
@@ -253,6 +257,7 @@ def _headers(draft: MessageDraft, settings: CrmSettings, problems: list[FieldPro
         try:
             said, address = parse_sender(draft.sender.address)
             name = name or said
+            check_sender(session, settings, address, problems)
         except BadAddress as problem:
             problems.append(FieldProblem("sender.address", str(problem)))
     reply_to = None

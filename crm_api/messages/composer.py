@@ -15,11 +15,13 @@ from uuid import UUID
 from pydantic import ValidationError
 from sqlmodel import Session, col, select
 
+from crm_api.auth.principal import Principal
 from crm_api.errors import FieldProblem, Invalid, Problem
 from crm_api.messages.compose import FIELDS, Preview, preview
 from crm_api.messages.models import Message, MessageAttachment, StoredFile
 from crm_api.messages.recipients import resolve
-from crm_api.messages.schemas import AttachmentDraft, MessageDraft, RecipientDraft
+from crm_api.messages.schemas import AttachmentDraft, MessageDraft, RecipientDraft, SenderDraft
+from crm_api.senders.offers import Offer, chosen_of, offers
 from crm_api.settings import CrmSettings
 from crm_api.web import words
 from shared.address_lists import address_list
@@ -62,7 +64,8 @@ class FileChip:
 class Composer:
     """All that the template needs. back: the page it stands on. preset: recipients a fresh one starts with."""
 
-    sender: str
+    senders: list[Offer]
+    sender: Offer
     undo_seconds: int
     token: str
     back: str
@@ -106,6 +109,7 @@ class ComposerForm:
     preset: list[str]
     later: bool
     seen: int
+    sender: str = ""  # its address; empty: the settings'
 
     @property
     def recipients(self) -> list[str]:
@@ -120,13 +124,17 @@ class ComposerForm:
         return self.to + typed
 
 
-def blank(settings: CrmSettings, session: Session, *, to: Iterable[str] = (), back: str = "/messages/new") -> Composer:
+def blank(
+    settings: CrmSettings, session: Session, by: Principal, *, to: Iterable[str] = (), back: str = "/messages/new"
+) -> Composer:
     """A fresh composer with recipients in place: "customer:<id>", "contact:<id>", "email:<address>"."""
     form = ComposerForm(list(to), "", "", "", "", "", [], new_token(), back, list(to), False, 0)
-    return show(settings, session, form)
+    return show(settings, session, by, form)
 
 
-def copy_of(settings: CrmSettings, session: Session, message: Message, to: Iterable[str], back: str) -> Composer:
+def copy_of(
+    settings: CrmSettings, session: Session, by: Principal, message: Message, to: Iterable[str], back: str
+) -> Composer:
     """A composer filled with a message that was written before."""
     rows = session.exec(
         select(MessageAttachment)
@@ -146,18 +154,23 @@ def copy_of(settings: CrmSettings, session: Session, message: Message, to: Itera
         preset=[],
         later=False,
         seen=0,
+        sender=message.sender_address,
     )
-    return show(settings, session, form)
+    return show(settings, session, by, form)
 
 
-def show(settings: CrmSettings, session: Session, form: ComposerForm, problem: Problem | None = None) -> Composer:
+def show(
+    settings: CrmSettings, session: Session, by: Principal, form: ComposerForm, problem: Problem | None = None
+) -> Composer:
     """The form as it is sent back, with each problem at its field. What was typed for To has become chips."""
     values = list(dict.fromkeys(form.recipients))
     problems, bad = _sorted_problems(problem.errors if problem else ())
     if problem and not problem.errors:
         problems["form"] = [problem.detail]
+    senders = offers(session, settings, by, form.sender)
     composer = Composer(
-        sender=f"{settings.sender_name}, {settings.sender_address}",
+        senders=senders,
+        sender=chosen_of(senders, form.sender),
         undo_seconds=settings.undo_seconds,
         token=form.token or new_token(),
         back=form.back,
@@ -196,7 +209,7 @@ def with_preview(settings: CrmSettings, session: Session, composer: Composer) ->
     return replace(composer, preview=found[0], preview_problems=said)
 
 
-def draft_of(form: ComposerForm, settings: CrmSettings) -> MessageDraft:
+def draft_of(form: ComposerForm, settings: CrmSettings, senders: list[Offer]) -> MessageDraft:
     """The draft that service.create checks; raises Invalid for what cannot even be a draft."""
     problems: list[FieldProblem] = []
     recipients = []
@@ -230,6 +243,7 @@ def draft_of(form: ComposerForm, settings: CrmSettings) -> MessageDraft:
             to=recipients,
             subject=form.subject,
             markdown=form.markdown.replace("\r\n", "\n"),
+            sender=_sender(form, settings, senders),
             reply_to=form.reply_to.strip() or None,
             attachments=[
                 AttachmentDraft(sha256=value.partition(":")[0], filename=value.partition(":")[2]) for value in form.file
@@ -242,6 +256,15 @@ def draft_of(form: ComposerForm, settings: CrmSettings) -> MessageDraft:
             FieldProblem(str(item["loc"][0]), _LIMITS.get(str(item["loc"][0]), item["msg"])) for item in error.errors()
         ]
         raise Invalid(found[0].message, *found) from error
+
+
+def _sender(form: ComposerForm, settings: CrmSettings, senders: list[Offer]) -> SenderDraft | None:
+    """None for the settings' own. Whether they may write so is asked where every message is taken in."""
+    address = form.sender.strip()
+    if not address or address_key(address) == address_key(settings.sender_address):
+        return None
+    known = chosen_of(senders, address)
+    return SenderDraft(address=address, name=known.name if address_key(known.address) == address_key(address) else "")
 
 
 def chips(session: Session, values: list[str], bad: AbstractSet[int] = frozenset()) -> list[Chip]:

@@ -28,6 +28,7 @@ from crm_api.messages.composer import (
 from crm_api.messages.idempotency import key_of
 from crm_api.messages.intake import Request as Taken
 from crm_api.messages.models import Message
+from crm_api.senders.offers import offers
 from crm_api.web import words
 from crm_api.web.local_url import here, in_header
 from crm_api.web.templates import is_htmx, render, render_part
@@ -57,6 +58,7 @@ def composer_form(
     back: Text = NEW,
     do: Text = "send",
     seen: Text = "0",
+    sender: Annotated[str, Form(max_length=320)] = "",
 ) -> ComposerForm:
     return ComposerForm(
         to=to,
@@ -71,6 +73,7 @@ def composer_form(
         preset=preset,
         later=do in ("later", "send-later"),
         seen=int(seen) if seen.isdecimal() and len(seen) < 5 else 0,
+        sender=sender,
     )
 
 
@@ -81,7 +84,7 @@ Uploads = Annotated[list[UploadFile], File(default_factory=list)]
 @router.get(NEW)
 def new_message(
     request: Request,
-    _: SignedIn,
+    signed_in: SignedIn,
     database: DatabaseDep,
     settings: SettingsDep,
     to: Annotated[list[str], Query(default_factory=list)],
@@ -91,9 +94,9 @@ def new_message(
     with database.read() as session:
         if copy:
             message = service.get(session, copy)
-            composer = copy_of(settings, session, message, _recipients_of(session, message), NEW)
+            composer = copy_of(settings, session, signed_in, message, _recipients_of(session, message), NEW)
         else:
-            composer = blank(settings, session, to=to, back=NEW)
+            composer = blank(settings, session, signed_in, to=to, back=NEW)
     return render(request, "messages/new.html", composer=composer, heading="New message")
 
 
@@ -119,15 +122,17 @@ def compose(
     elif verb == "seen" and value.isdecimal():
         form = replace(form, seen=int(value))
     with database.read() as session:
-        composer = show(settings, session, _named(session, form), problem)
+        composer = show(settings, session, signed_in, _named(session, form), problem)
     return render(request, "messages/new.html", composer=composer, heading="Send message")
 
 
 @router.post("/messages/preview")
-def preview(request: Request, _: SignedIn, database: DatabaseDep, settings: SettingsDep, form: ComposerDep) -> Response:
+def preview(
+    request: Request, signed_in: SignedIn, database: DatabaseDep, settings: SettingsDep, form: ComposerDep
+) -> Response:
     """As one recipient will see it. What is being typed for To is left alone."""
     with database.read() as session:
-        composer = show(settings, session, replace(form, typed=""))
+        composer = show(settings, session, signed_in, replace(form, typed=""))
     return render_part(request, "messages/preview.html", composer=composer)
 
 
@@ -175,18 +180,19 @@ def send(
             raise problem
         with database.read() as session:
             form = _named(session, form)
-        draft = draft_of(form, settings)
+            senders = offers(session, settings, signed_in, form.sender)
+        draft = draft_of(form, settings, senders)
         # the token alone is not the key: who goes back, changes the letter and sends it means another one
         body = hashlib.sha256(draft.model_dump_json().encode()).hexdigest()
         key = key_of(signed_in.scope, f"page:{form.token}:{body[:32]}" if form.token else None, draft)
         answer = from_thread.run(intake.take, Taken(draft, signed_in, clicked_at, lambda _: "", key))
     except (Invalid, TooLarge, TooMany) as wrong:
-        return _back_with(request, database, settings, form, wrong)
+        return _back_with(request, signed_in, database, settings, form, wrong)
     with database.read() as session:
         message = service.get(session, answer.message_id)
         toast = _sent_toast(session, message, settings.undo_seconds)
         if is_htmx(request) and form.back != NEW:
-            composer = blank(settings, session, to=form.preset, back=form.back)
+            composer = blank(settings, session, signed_in, to=form.preset, back=form.back)
             return render_part(request, "messages/sent.html", composer=composer, toast=toast)
     if form.back == NEW:
         return _go(request, f"/messages/{message.id}", replace(toast, link=""))
@@ -221,7 +227,7 @@ def undo(
     if composer == "empty":
         with database.read() as session:
             message = service.get(session, message_id)
-            filled = copy_of(settings, session, message, _recipients_of(session, message), here(back))
+            filled = copy_of(settings, session, signed_in, message, _recipients_of(session, message), here(back))
             toast = replace(toast, link="", text=f"Nothing was sent{planned}. Your letter is in the composer again.")
     return render_part(request, "messages/undone.html", toast=toast, composer=filled)
 
@@ -294,9 +300,11 @@ def _store(principal: Principal, file: UploadFile, database: Any, files: Any, se
         return FileChip(stored.sha256, name, stored.size)
 
 
-def _back_with(request: Request, database: Any, settings: Any, form: ComposerForm, problem: Problem) -> Response:
+def _back_with(
+    request: Request, signed_in: Principal, database: Any, settings: Any, form: ComposerForm, problem: Problem
+) -> Response:
     with database.read() as session:
-        composer = show(settings, session, form, problem)
+        composer = show(settings, session, signed_in, form, problem)
     if is_htmx(request):
         return render_part(request, "messages/composer.html", status=problem.status, composer=composer)
     return render(request, "messages/new.html", status=problem.status, composer=composer, heading="Send message")

@@ -23,6 +23,7 @@ WORK = (
 HOUSE = (
     Entry("users", "/users", "Users", "i-customers", "users.manage"),
     Entry("keys", "/keys", "API keys", "i-key", "keys.manage"),
+    Entry("senders", "/senders", "Senders", "i-send", "senders.manage"),
     Entry("audit", "/audit", "Audit", "i-audit", "audit.read"),
 )
 OPERATIONS = (

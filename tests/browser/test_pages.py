@@ -65,6 +65,7 @@ PATHS = [
     "/users",
     "/users/new",
     "/keys",
+    "/senders",
     "/keys/new",
     "/account",
     "/account/second-factor",

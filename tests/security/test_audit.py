@@ -31,6 +31,7 @@ from crm_api.errors import Invalid
 from crm_api.messages import actions
 from crm_api.openid.models import OpenIdLink
 from crm_api.reconciliation.models import Stranger
+from crm_api.senders.models import AllowedSender
 from crm_api.settings import CrmSettings
 from shared.clock import now
 from tests.security.conftest import Somebody
@@ -180,6 +181,12 @@ def _house(do: Any, crm: Crm) -> None:
     with crm.database.read() as session:
         other = session.exec(select(ApiKey.id).where(ApiKey.name == "by hand")).one()
     do("POST /keys/{key_id}/revoke", other, page=True)
+    support = do("POST /api/v1/senders", json={"sender": "support@b.example"}).json()["id"]
+    do("DELETE /api/v1/senders/{sender_id}", support)
+    do("POST /senders", page=True, data={"sender": "c.example"})
+    with crm.database.read() as session:
+        listed = session.exec(select(AllowedSender.id).where(AllowedSender.key == "@c.example")).one()
+    do("POST /senders/{sender_id}/remove", listed, page=True)
     _account(do, crm)
 
 
