@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 
 from crm_api.audit.models import AuditEntry
+from crm_api.errors import Problem
 
 COLUMNS = ("at", "who", "via", "key", "from", "action", "object", "object_id", "more")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -17,9 +18,13 @@ def safe(text: str) -> str:
 
 
 def lines(batches: Iterable[list[AuditEntry]]) -> Iterator[str]:
+    """A file that had to end in the middle says so in its last line: it must not look whole."""
     yield _written([COLUMNS])
-    for batch in batches:
-        yield _written([_cells(entry) for entry in batch])
+    try:
+        for batch in batches:
+            yield _written([_cells(entry) for entry in batch])
+    except Problem as problem:
+        yield _written([("cut here", problem.detail)])
 
 
 def _cells(entry: AuditEntry) -> list[str]:

@@ -1,6 +1,6 @@
 """/audit: who did what, and the same as CSV."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -15,6 +15,7 @@ from crm_api.audit.actions import ACTIONS, KINDS
 from crm_api.audit.models import AuditEntry
 from crm_api.auth.deps import SignedIn
 from crm_api.auth.models import User
+from crm_api.auth.stay import Stay, StayDep
 from crm_api.deps import DatabaseDep
 from crm_api.web.templates import render
 from crm_api.web.words import from_local
@@ -120,8 +121,16 @@ def _url(path: str, query: Mapping[str, str]) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
 
+def _while_they_may(stay: Stay, batches: Iterator[list[AuditEntry]]) -> Iterator[list[AuditEntry]]:
+    """Raises a Problem when session, key or role end while a long file is on its way."""
+    for position, batch in enumerate(batches):
+        if position:
+            stay.check()
+        yield batch
+
+
 @router.get("/audit.csv")
-def audit_csv(_: SignedIn, database: DatabaseDep, query: QueryDep) -> Response:
-    lines = csv_file.lines(service.every(database, _filter(query)))
+def audit_csv(_: SignedIn, stay: StayDep, database: DatabaseDep, query: QueryDep) -> Response:
+    lines = csv_file.lines(_while_they_may(stay, service.every(database, _filter(query))))
     headers = {"Content-Disposition": 'attachment; filename="audit.csv"', "Cache-Control": "no-store"}
     return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)

@@ -60,14 +60,10 @@ class Door:
         request.state.principal = principal
 
     async def _who(self, request: Request, authorization: str | None) -> Principal | None:
-        database, address = request.app.state.database, address_of(request)
-        if authorization is not None:
-            scheme, _, key = authorization.partition(" ")
-            if scheme.lower() != "bearer" or not key.strip():
-                return None
-            return await self._who_has_key(database, key.strip(), address)
-        token = token_of(request)
-        return await run_in_threadpool(who_has_session, database, token, address) if token else None
+        if authorization is None:
+            return await run_in_threadpool(look_up, request) if token_of(request) else None
+        key = _key_in(authorization)
+        return await self._who_has_key(request.app.state.database, key, address_of(request)) if key else None
 
     async def _who_has_key(self, database: Database, key: str, address: str) -> Principal | None:
         name = hash_of(key), address
@@ -78,6 +74,22 @@ class Door:
         if principal:
             self._known.put(name, principal, version)
         return principal
+
+
+def look_up(request: Request) -> Principal | None:
+    """Who asks, as the database knows them now and nothing remembers them."""
+    database, address = request.app.state.database, address_of(request)
+    authorization = request.headers.get("Authorization")
+    if authorization is not None:
+        key = _key_in(authorization)
+        return who_has_key(database, key, address) if key else None
+    token = token_of(request)
+    return who_has_session(database, token, address) if token else None
+
+
+def _key_in(authorization: str) -> str | None:
+    scheme, _, key = authorization.partition(" ")
+    return (key.strip() or None) if scheme.lower() == "bearer" else None
 
 
 def address_of(request: Request) -> str:

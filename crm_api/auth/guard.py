@@ -13,7 +13,12 @@ log = logging.getLogger(__name__)
 
 async def guard(request: Request) -> None:
     """As `allow`, for the route that was found: every route of the application depends on it (create_app)."""
-    allow(request, f"{request.method} {request.scope['route'].path}")
+    allow(request, guarded_route(request))
+
+
+def guarded_route(request: Request) -> str:
+    """As the table writes it, once it is known which route it is."""
+    return f"{request.method} {request.scope['route'].path}"
 
 
 def allow(request: Request, route: str) -> None:
@@ -27,6 +32,12 @@ def allow(request: Request, route: str) -> None:
     principal: Principal | None = getattr(request.state, "principal", None)
     if principal is None:
         raise NotSignedIn("Sign in first.")
+    may_use(principal, route)
+
+
+def may_use(principal: Principal, route: str) -> None:
+    """The same for somebody in particular, and a route that the table names."""
+    verb = BY_ROUTE[route]
     if not principal.may(verb.name):
         raise Forbidden(_why_not(principal, verb))
 

@@ -20,7 +20,7 @@ from crm_api.deps import DatabaseDep, FilesDep, SealDep, SettingsDep
 from crm_api.errors import Invalid
 from crm_api.web.local_url import here
 from crm_api.web.templates import render
-from crm_api.web.toasts import Toast, redirect
+from crm_api.web.toasts import Toast, forget, redirect
 from crm_api.web.words import plural
 from shared.clock import now
 
@@ -133,6 +133,7 @@ def let_in(request: Request, passed: Passed, next_page: str) -> Response:
     set_token(request, response, passed.token)
     seal, known = request.app.state.seal, visitor_of(request).known
     set_known(request, response, known_browser.sealed(seal, known, passed.user_id))
+    forget(request, response)  # a toast that waits is of whoever was here before
     return response
 
 
@@ -144,6 +145,9 @@ def sign_out_here(request: Request, database: DatabaseDep, signed_in: SignedIn) 
             record(session, signed_in, "user.signed_out", signed_in.user_id, signed_in.email)
     response = RedirectResponse("/sign-in", 303)
     clear_token(request, response)
+    forget(request, response)
+    # pages that the browser could show again by Back, and drafts (by HTTPS and on localhost: Clear Site Data, 3.1)
+    response.headers["Clear-Site-Data"] = '"cache", "storage"'
     return response
 
 

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -197,7 +197,8 @@ def who_has_session(database: Database, token: str, address: str = "") -> Princi
         if visit.seen_at < at - IDLE or visit.created_at < at - ABSOLUTE:
             return None
         stale = visit.seen_at < at - SEEN_EVERY
-        principal = principal_of(user, address)
+        ends_at = min(visit.seen_at + IDLE, visit.created_at + ABSOLUTE)
+        principal = replace(principal_of(user, address), ends_at=ends_at)
     if stale:
         with database.write() as session:
             if fresh := session.get(SignIn, hash_of(token)):

@@ -9,6 +9,7 @@ from pydantic import StringConstraints
 from sqlmodel import Session
 
 from crm_api.auth.deps import SignedIn
+from crm_api.auth.stay import StayDep
 from crm_api.deps import DatabaseDep, FeedDep, FilesDep, IntakeDep, SettingsDep
 from crm_api.errors import Invalid
 from crm_api.messages import actions, service, timeline
@@ -87,6 +88,7 @@ async def get_message(
     signed_in: SignedIn,
     database: DatabaseDep,
     feed: FeedDep,
+    stay: StayDep,
     wait: Annotated[int, Query(ge=0, le=MAX_WAIT_SECONDS, description="seconds to wait until it is done")] = 0,
 ) -> MessageDetail:
     """With `wait`: answers as soon as no delivery is open any more, at the latest after that time."""
@@ -102,7 +104,8 @@ async def get_message(
             left = deadline - asyncio.get_running_loop().time()
             if found.done_at or left <= 0 or feed.closed:
                 return found
-            await changes.until({f"message:{message_id}"}, left)
+            await changes.until({f"message:{message_id}", stay.topic}, stay.at_most(left))
+            await stay.check_again()
 
 
 @router.post("/messages/{message_id}/cancel")

@@ -8,6 +8,7 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from crm_api.auth.deps import SignedIn
+from crm_api.auth.stay import StayDep
 from crm_api.deps import DatabaseDep, FeedDep
 from crm_api.errors import Invalid
 from crm_api.paging import Page
@@ -28,6 +29,7 @@ MailId = Annotated[int, Path(ge=1, lt=MAX_ID)]
 async def messages(
     store: StoreDep,
     feed: FeedDep,
+    stay: StayDep,
     _: SignedIn,
     to: Annotated[str | None, Query(max_length=320, description="an address of the envelope")] = None,
     after: Annotated[int, Query(ge=0, lt=MAX_ID, description="only mails with a higher id")] = 0,
@@ -49,7 +51,8 @@ async def messages(
                 left = deadline - asyncio.get_running_loop().time()
                 if left <= 0 or feed.closed:
                     break
-                await subscription.next(left)
+                await subscription.until({"sandbox", stay.topic}, stay.at_most(left))
+                await stay.check_again()
     items = [MailSummary.of(read_head(mail)) for mail in found[:limit]]
     return Page(items=items, next=str(items[-1].id) if len(found) > limit else None)
 

@@ -11,6 +11,38 @@ const setCookie = (name, value, days) => {
 // times are said in the reader's zone; the server learns it here
 setCookie("timezone", Intl.DateTimeFormat().resolvedOptions().timeZone, 365);
 
+// ---- whose page it is: what this browser keeps is one person's, and the next at it sees nothing of it
+
+// "": nobody's
+const user = document.documentElement.dataset.user;
+// a person may have forbidden this browser to keep anything: then it keeps nothing, and all else works
+const shelf = {
+  get: (key) => { try { return localStorage.getItem(key); } catch { return null; } },
+  put: (key, value) => { try { localStorage.setItem(key, value); } catch { /* full, or forbidden */ } },
+  drop: (key) => { try { localStorage.removeItem(key); } catch { /* forbidden */ } },
+  keys: () => { try { return Object.keys(localStorage); } catch { return []; } },
+};
+const KEPT = "kept:"; // kept:<user>:<what>
+const WHO = "who"; // who was here last, for other tabs
+const keptAs = (what) => `${KEPT}${user}:${what}`;
+
+// all that is not theirs goes, also what an earlier version kept without saying whose it is
+function sweep(whose) {
+  for (const key of shelf.keys()) {
+    if (key !== WHO && !(whose && key.startsWith(`${KEPT}${whose}:`))) shelf.drop(key);
+  }
+}
+
+if (user) sweep(user); // on a page that is nobody's drafts wait for their writer: a session may just have ended
+if (shelf.get(WHO) !== user) shelf.put(WHO, user);
+
+// another tab signed out or in: this one shows what may be seen now. A page that is nobody's shows nothing anyway
+const isAnothers = (who) => user && (who ?? "") !== user;
+addEventListener("storage", (event) => { if (event.key === WHO && isAnothers(event.newValue)) location.reload(); });
+// so does a page that comes back as it was left
+addEventListener("pageshow", (event) => { if (event.persisted && isAnothers(shelf.get(WHO))) location.reload(); });
+document.addEventListener("submit", (event) => { if (event.target.matches("[data-sign-out]")) sweep(""); });
+
 // ---- what changed elsewhere: one stream a page, elements with data-topics fetch themselves again
 
 let stream = null;
@@ -107,7 +139,8 @@ function wakeToast(toast) {
 
 // ---- keyboard
 
-const singleKeys = () => localStorage.getItem("single-keys") !== "off";
+// in a cookie, as the appearance: it is this browser's, whoever uses it
+const singleKeys = () => !document.cookie.split("; ").includes("single-keys=off");
 
 function rows() {
   return $$("main table.table > tbody > tr, main [data-rows] > *").filter((row) => row.offsetParent && $("a[href]", row));
@@ -201,7 +234,7 @@ document.addEventListener("submit", (event) => {
 });
 
 document.addEventListener("change", (event) => {
-  if (event.target.matches("[data-single-keys]")) localStorage.setItem("single-keys", event.target.checked ? "on" : "off");
+  if (event.target.matches("[data-single-keys]")) setCookie("single-keys", event.target.checked ? "on" : "off", 365);
   if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
   if (event.target.matches("thead .pick .check")) {
     for (const box of $$("tbody .pick .check", event.target.closest("table"))) box.checked = event.target.checked;

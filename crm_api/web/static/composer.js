@@ -194,15 +194,15 @@
 
   // ---- a draft that this browser keeps until the letter is sent
 
-  const draftKey = () => `draft:${form().dataset.draft}`;
+  const draftKey = () => keptAs(`draft:${form().dataset.draft}`);
   const written = () => ({ subject: $("#subject").value, markdown: $("#markdown").value, reply_to: $("#reply-to").value });
   const isEmpty = () => !$("#subject")?.value && !$("#markdown")?.value;
 
   function keepDraft() {
     if (!form()) return;
-    if (isEmpty()) localStorage.removeItem(draftKey());
+    if (isEmpty()) shelf.drop(draftKey());
     else {
-      localStorage.setItem(draftKey(), JSON.stringify({ ...written(), at: Date.now() }));
+      shelf.put(draftKey(), JSON.stringify({ ...written(), at: Date.now() }));
       // what somebody waits for is said until it has come
       if (!wantsToSend) $("[data-saved]").textContent = `Draft kept ${new Date().toTimeString().slice(0, 5)}`;
     }
@@ -211,7 +211,7 @@
   function bringDraft() {
     if (!form() || !isEmpty()) return;
     let draft = null;
-    try { draft = JSON.parse(localStorage.getItem(draftKey())); } catch { /* not ours */ }
+    try { draft = JSON.parse(shelf.get(draftKey())); } catch { /* not ours */ }
     if (!draft) return;
     $("#subject").value = draft.subject ?? "";
     $("#markdown").value = draft.markdown ?? "";
@@ -321,7 +321,7 @@
     // sent: before the page goes on, or a fresh composer comes, the draft is forgotten
     if (ctx.sourceElement !== form() || ctx.request.action !== "/messages" || !ctx.response.raw.ok) return;
     clearTimeout(timer);
-    localStorage.removeItem(draftKey());
+    shelf.drop(draftKey());
   });
 
   document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
