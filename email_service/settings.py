@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from email_service.helo import is_name, own_name
 from shared.database_urls import DatabaseUrl, read_database_url
-from shared.hardening import is_loopback, weak_password
+from shared.hardening import GIVEN, is_loopback, weak_password, weakness
 from shared.readable import trusting
 from shared.settings import DAY_SECONDS, OneLine, PosthasteSettings, Seconds
 from shared.urls import Form, read
@@ -148,10 +148,12 @@ class MailRoomSettings(PosthasteSettings):
         return parse_route(self.smtp_url.get_secret_value() or f"smtp://127.0.0.1:{self.sandbox_smtp_port}?tls=none")
 
     def weaknesses(self) -> dict[str, str | None]:
-        plain = self.route.user and self.route.tls == "none" and not is_loopback(self.route.host)
+        route = self.route
+        plain = route.user and route.tls == "none" and not is_loopback(route.host)
+        guessed = weakness(route.password or "", route.user, GIVEN) if route.user else None
         return super().weaknesses() | {
             "ledger_url": weak_password(self._ledger.user, self._ledger.password, needed=False),
-            "smtp_url": "would sign in without encryption: say tls=starttls or tls=implicit" if plain else None,
+            "smtp_url": "would sign in without encryption: say tls=starttls or tls=implicit" if plain else guessed,
         }
 
     @property

@@ -5,24 +5,21 @@ Nobody can tell from inside whether a secret is a good one; these are the ones t
 
 import ipaddress
 
-MACHINE, PERSON, KEY = 16, 12, 32  # least lengths, characters
-_FEW = 5  # different characters
-_KNOWN = {
-    *("admin", "administrator", "changeme", "default", "example", "guest", "hunter2", "letmein", "mailroom"),
-    *("password", "posthaste", "postgres", "postgresql", "rabbitmq", "root", "secret", "test", "user"),
-}
+from shared.well_known import is_well_known, repeats
+
+# least lengths, characters; given: by somebody else, who has rules of their own
+MACHINE, PERSON, KEY, GIVEN = 16, 12, 32, 8
 
 
 def weakness(secret: str, user: str = "", least: int = MACHINE) -> str | None:
     """What is wrong with it, to be put after the name of the setting; None if nothing is. Never says the secret."""
     if not secret:
         return "has no password"
-    letters = "".join(character for character in secret.lower() if character.isalpha())
-    if secret.lower() == user.lower() or letters in _KNOWN:
+    if secret.lower() == user.lower() or is_well_known(secret, [user]):
         return "has a password that everybody knows"
     if len(secret) < least:
         return f"is too short: give at least {least} characters"
-    if len(set(secret)) < _FEW:
+    if repeats(secret):
         return "repeats itself: make up another one"
     return None
 

@@ -2,10 +2,12 @@
 
 import json
 import logging
+import re
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from shared.settings import PosthasteSettings
 
@@ -16,12 +18,34 @@ def _extras(record: logging.LogRecord) -> dict[str, object]:
     return {key: value for key, value in record.__dict__.items() if key not in _PLAIN}
 
 
+# what a terminal obeys (ECMA-48), what turns the direction of writing, what some program takes for the end of a line
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+
+def harmless(text: str) -> str:
+    """Text of others for a log that people read in a terminal: \\x1b instead of the sign itself."""
+    return _OBEYED.sub(lambda sign: ascii(sign[0])[1:-1], text)
+
+
+def _one_line(text: str) -> str:
+    """Nobody writes a line of the log but us."""
+    return text.replace("\r", "\\r").replace("\n", "\\n")
+
+
 class _Text(logging.Formatter):
     converter = time.gmtime  # type: ignore[assignment]
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
-        return line + "".join(f" {key}={value}" for key, value in _extras(record).items())
+        return harmless(line + "".join(f" {key}={_one_line(str(value))}" for key, value in _extras(record).items()))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # the name is logging's
+        """The event alone, without a traceback, is one line."""
+        return _one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        """Further in than any event, whatever line breaks an exception's own words have."""
+        return "  " + super().formatException(ei).replace("\n", "\n  ")
 
 
 class _Json(logging.Formatter):

@@ -24,7 +24,7 @@ def me(session: Session, by: Principal) -> User:
 
 def change_password(database: Database, by: Principal, old: str, new: str, visitor: Visitor) -> str:
     """Ends every session of the account and answers the token of a new one. Raises Invalid."""
-    check_new_password(new, by.email, "new")
+    check_new_password(new, by.email, "new", by.name)
     prove(database, by, old, "old")
     hashed = hash_password(new)
     with database.write() as session:

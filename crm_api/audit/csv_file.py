@@ -3,18 +3,25 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator
 
 from crm_api.audit.models import AuditEntry
 from crm_api.errors import Problem
+from crm_api.web.visible import visible
 
 COLUMNS = ("at", "who", "via", "key", "from", "action", "object", "object_id", "more")
+# blanks of all kinds, controls, signs without width
+_UNSEEN = re.compile(r"^[\s\x00-\x20\x7f-\xa0\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\ufeff]+")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def safe(text: str) -> str:
-    """A text that begins like a formula is made to begin with an apostrophe (OWASP, CSV Injection)."""
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+    """A text that begins like a formula is made to begin with an apostrophe (OWASP, CSV Injection), whatever stands
+    before it that cannot be seen; and what it is can be seen."""
+    shown = visible(text)
+    begins = _UNSEEN.sub("", text).startswith(_FORMULA) or text.startswith(_FORMULA)
+    return f"'{shown}" if begins else shown
 
 
 def lines(batches: Iterable[list[AuditEntry]]) -> Iterator[str]:

@@ -8,12 +8,10 @@ from pwdlib import PasswordHash
 from pwdlib.exceptions import PwdlibError
 
 from crm_api.errors import Invalid
+from shared.well_known import is_well_known, repeats
 
 MAX_PASSWORD_CHARACTERS = 1000
 MIN_PASSWORD_CHARACTERS = 12
-_DIFFERENT = 5
-# the few that are tried first and are long enough
-_GUESSED = {"password1234", "passwordpassword", "123456789012", "1234567890123", "qwertyuiop123", "qwertyuiopas"}
 
 _argon2 = PasswordHash.recommended()
 # each verification takes 64 MiB; a crowd at the door must not take the machine's memory
@@ -43,8 +41,9 @@ def check_password(password: str, stored: str | None) -> tuple[bool, str | None]
     return right and stored is not None, better
 
 
-def check_new_password(password: str, email: str, field: str = "password") -> None:
-    """Raises Invalid. Length is what counts; no signs of this or that kind are asked for (NIST SP 800-63B, 3.1.1.2)."""
+def check_new_password(password: str, email: str, field: str = "password", name: str = "") -> None:
+    """Raises Invalid. Length counts, and that nobody guesses it; no signs of any kind are asked for (NIST SP 800-63B,
+    section 3.1.1.2)."""
     if len(password) < MIN_PASSWORD_CHARACTERS:
         raise Invalid.field(
             field, f"A password has at least {MIN_PASSWORD_CHARACTERS} characters. Three or four words do well."
@@ -52,7 +51,7 @@ def check_new_password(password: str, email: str, field: str = "password") -> No
     if len(password) > MAX_PASSWORD_CHARACTERS:
         raise Invalid.field(field, f"A password has at most {MAX_PASSWORD_CHARACTERS:,} characters.")
     plain = password.casefold()
-    if len(set(plain)) < _DIFFERENT or plain in _GUESSED or plain in email or email in plain:
+    if repeats(plain) or plain in email or email in plain or is_well_known(plain, [email, name]):
         raise Invalid.field(
             field, "This one is guessed too easily. Three or four words that nobody else would put together do well."
         )

@@ -47,7 +47,7 @@ def choose_password(database: Database, token: str, password: str, address: str)
     found = whose_link(database, token)
     if found is None:
         return None
-    check_new_password(password, found[0].email)
+    check_new_password(password, found[0].email, name=found[0].name)
     hashed = hash_password(password)
     with database.write() as session:
         taken = links.take(session, token, *links.MAILED)

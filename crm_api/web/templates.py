@@ -17,6 +17,7 @@ from crm_api.auth.principal import Principal
 from crm_api.monitoring.words import banners
 from crm_api.web import navigation, toasts, words
 from crm_api.web.static_files import static
+from crm_api.web.visible import visible_page
 
 ROOMS = Path(__file__).parent.parent
 THEME_COOKIE = "theme"
@@ -85,7 +86,7 @@ def render(
             content += environment().get_template("parts/toast_only.html").render(context | {"toast": toast})
     else:
         content = environment().get_template(template).render(_frame(request, context) | {"toast": toast} | context)
-    response = HTMLResponse(content, status, headers)
+    response = HTMLResponse(visible_page(content), status, headers)
     if toast:
         toasts.forget(request, response)
     return response
@@ -95,7 +96,8 @@ def render_part(request: Request, template: str, /, *, status: int = 200, **cont
     """A fragment that no page includes as it stands: an answer to a button."""
     context |= {"request": request, "principal": principal_of(request)}
     headers = {"Cache-Control": "no-store"}
-    return HTMLResponse(environment().get_template(template).render(context), status, headers)
+    content = environment().get_template(template).render(context)
+    return HTMLResponse(visible_page(content), status, headers)
 
 
 def principal_of(request: Request) -> Principal | None:

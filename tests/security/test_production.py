@@ -101,10 +101,15 @@ WEAK = [
     (("email_service",), "AMQP_URL", "amqp://mailroom:secret@rabbitmq:5672/"),
     (("email_service",), "LEDGER_URL", "postgresql://crm:password@postgres/ledger"),
     (("email_service",), "SMTP_URL", "smtp://me:secret@mail.example:25?tls=none"),
+    (("email_service",), "SMTP_URL", "smtp://me:Password123456@mail.example:587"),
+    (("crm_api", "migrate"), "ADMIN_PASSWORD", "Changeme-Changeme-1"),
+    (("crm_api", "web"), "SECRET_KEY", "please-change-this-secret-key-in-production"),
 ]
 
 
-@pytest.mark.parametrize(("command", "name", "value"), WEAK, ids=[f"{'-'.join(each[0])}-{each[1]}" for each in WEAK])
+@pytest.mark.parametrize(
+    ("command", "name", "value"), WEAK, ids=[f"{'-'.join(each[0])}-{each[1]}-{n}" for n, each in enumerate(WEAK)]
+)
 def test_a_weak_secret_ends_the_start(command: tuple[str, ...], name: str, value: str, tmp_path: Path) -> None:
     if command == ("crm_api", "broker") and name != "BROKER_ADMIN_URL":
         more = {"BROKER_ADMIN_URL": f"http://root:{GOOD}@127.0.0.1:1"}

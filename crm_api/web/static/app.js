@@ -4,6 +4,9 @@
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 const inField = (element) => element?.closest("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]");
+// as crm_api/web/visible.py: what turns the direction of writing, or cannot be seen, is written out
+const HIDDEN = /[\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/g;
+const visible = (text) => text.replace(HIDDEN, (sign) => `[U+${sign.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}]`);
 const setCookie = (name, value, days) => {
   document.cookie = `${name}=${encodeURIComponent(value)};path=/;max-age=${days * 86400};samesite=lax${location.protocol === "https:" ? ";secure" : ""}`;
 };

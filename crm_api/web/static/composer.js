@@ -175,7 +175,7 @@
   async function upload(file) {
     const line = document.createElement("li");
     line.dataset.file = "";
-    line.textContent = `${file.name} is being stored…`;
+    line.textContent = `${visible(file.name)} is being stored…`;
     $("[data-files]").append(line);
     await finish(async () => {
       const body = new FormData();
@@ -187,7 +187,7 @@
       line.replaceWith(holder.content);
     }).catch(() => {
       line.className = "error";
-      line.textContent = `${file.name} could not be stored: the server cannot be reached. Attach it again in a moment.`;
+      line.textContent = `${visible(file.name)} could not be stored: the server cannot be reached. Attach it again in a moment.`;
     });
     changed();
   }
