@@ -5,15 +5,16 @@ export PYTHON
 BIN = .venv/bin
 DRILL ?=
 MINUTES ?= 30
+LONG ?= 10
 CODE = crm_api email_service shared local alembic bench drill tests tools
 COMPILE = uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check drill soak bench format lock clean
+.PHONY: help run test test-long check drill soak bench format lock clean
 
 help: ## this list
 	@echo "make …"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## everything on this machine: installs what is missing, says where to go; Ctrl-C stops it
 	@tools/bootstrap run
@@ -22,6 +23,11 @@ run: ## everything on this machine: installs what is missing, says where to go; 
 test: ## all tests, with real parts (finds or installs RabbitMQ, PostgreSQL, Chromium)
 	@tools/bootstrap dev
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder  # they often wait; each has a broker and databases
+
+test-long: ## fuzzes every route and looks for orders of events that break a promise, others each time (LONG=10 minutes each)
+	@tools/bootstrap dev
+	@$(BIN)/python -m pytest -m long --minutes $(LONG) --numprocesses 2
+	@$(BIN)/python -m pytest tests/model --hypothesis-profile=long --numprocesses 2 --timeout 0
 
 check: ## lint, formatting, types, import contracts, known vulnerabilities
 	@tools/bootstrap dev

@@ -5,6 +5,7 @@ import gc
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from crm_api.settings import CrmSettings
@@ -28,7 +29,8 @@ def web(settings: CrmSettings) -> None:
     import uvicorn
 
     from crm_api.app import create_app
-    from crm_api.web.server import BoundedProtocol
+    from crm_api.web.connections import Connections
+    from crm_api.web.server import BoundedProtocol, room_for
 
     app = create_app(settings)
     keep_out_of_garbage_collection()
@@ -42,6 +44,7 @@ def web(settings: CrmSettings) -> None:
             await app.state.feed.close()  # ends the streams of open pages, which would hold it up
             await super().shutdown(*arguments, **named)
 
+    held = Connections(room_for(settings.max_connections), settings.strangers_per_address, settings.proxies)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -49,7 +52,7 @@ def web(settings: CrmSettings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        http=BoundedProtocol,
+        http=partial(BoundedProtocol, connections_open=held, seconds=settings.request_seconds),  # type: ignore[arg-type]
         ws="none",
         proxy_headers=False,  # its own way believes everybody on this machine; see crm_api/web/proxies.py
         timeout_graceful_shutdown=5,

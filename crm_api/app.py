@@ -21,7 +21,7 @@ from crm_api.sandbox.service import finish_clearing
 from crm_api.sandbox.store import SANDBOX_FILE, SandboxStore
 from crm_api.senders import allowed as senders
 from crm_api.settings import CrmSettings
-from crm_api.web.body_limit import BodyLimit, largest_request
+from crm_api.web.body_limit import BodyLimit, largest_request, ordinary_request
 from crm_api.web.openapi import describe_problems
 from crm_api.web.proxies import TrustedProxies
 from crm_api.web.security import SecurityHeaders
@@ -73,7 +73,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
     app.add_middleware(FastLane)
     app.add_middleware(Door)
     app.add_middleware(ReadersZone)
-    app.add_middleware(BodyLimit, most=largest_request(settings))
+    app.add_middleware(BodyLimit, most=largest_request(settings), ordinary=ordinary_request(settings))
     app.add_middleware(SecurityHeaders, public_url=settings.public_url)
     app.add_middleware(TrustedProxies, networks=settings.proxies)
     app.router.routes.extend(router.routes)

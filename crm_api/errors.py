@@ -18,12 +18,13 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import iter_route_contexts
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
@@ -32,6 +33,12 @@ from crm_api.web.security import secured
 log = logging.getLogger("web")
 
 PROBLEM_JSON = "application/problem+json"
+MAX_ERRORS = 1000  # told of one request
+MAX_TOLD = 2000  # characters of one sentence
+_SENTENCES = {  # of pydantic's that people read on forms, too
+    "string_too_long": "Write at most {max_length:,} characters.",
+    "too_long": "At most {max_length:,} of them.",
+}
 
 
 @dataclass(frozen=True)
@@ -58,10 +65,13 @@ class Problem(Exception):
             "type": f"/help/api#problem-{self.kind}",
             "title": self.title,
             "status": self.status,
-            "detail": self.detail,
+            "detail": _written(self.detail),
         }
         if self.errors:
-            document["errors"] = [{"field": error.field, "message": error.message} for error in self.errors]
+            document["errors"] = [
+                {"field": _written(error.field), "message": _written(error.message)}
+                for error in self.errors[:MAX_ERRORS]
+            ]
         return document
 
 
@@ -141,12 +151,25 @@ class _Http(Problem):
         self.status = status
 
 
+def _written(text: str) -> str:
+    """What a client sent may stand in what it is told, but not all of it, and no half of a surrogate pair: that has no
+    UTF-8."""
+    short = text if len(text) <= MAX_TOLD else text[:MAX_TOLD] + "…"
+    return short.encode("utf-8", "replace").decode()
+
+
 def _field_name(location: tuple[int | str, ...]) -> str:
     """("body", "to", 1, "email") → "to[1].email"."""
     name = ""
     for part in location[1:] if len(location) > 1 else location:
         name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else str(part)
     return name
+
+
+def _sentence(item: dict[str, Any]) -> str:
+    pattern, context = _SENTENCES.get(item["type"]), item.get("ctx", {})
+    said: str = pattern.format(**context) if pattern and "max_length" in context else item["msg"]
+    return said.removeprefix("Value error, ")
 
 
 def answer(request: Request, problem: Problem) -> Response:
@@ -157,7 +180,7 @@ def answer(request: Request, problem: Problem) -> Response:
         headers = {"ETag": problem.etag}
     elif problem.status == 405:
         headers = {"Allow": ", ".join(sorted(_methods(request)))}
-    if request.url.path.startswith("/api/"):
+    if request.scope["path"].startswith("/api/"):
         return JSONResponse(problem.document(), problem.status, headers, PROBLEM_JSON)
     from crm_api.web.problems import problem_page  # pages need the app's templates, which need this module
 
@@ -194,15 +217,18 @@ def install_error_handlers(app: FastAPI) -> None:
     async def on_validation(request: Request, error: RequestValidationError) -> Response:
         if any(item["loc"][0] == "path" for item in error.errors()) and request.method not in _methods(request):
             return answer(request, _Http(405, "Method Not Allowed"))  # a word that is no id, and a path of its own
-        found = [
-            FieldProblem(_field_name(tuple(item["loc"])), item["msg"].removeprefix("Value error, "))
-            for item in error.errors()
-        ]
+        found = [FieldProblem(_field_name(tuple(item["loc"])), _sentence(item)) for item in error.errors()[:MAX_ERRORS]]
         return answer(request, Invalid("The request does not have the right form.", *found))
 
     @app.exception_handler(OperationalError)
     async def on_database(request: Request, error: OperationalError) -> Response:
         return answer(request, database_away(error))
+
+    @app.exception_handler(DataError)
+    async def on_unstorable(request: Request, error: DataError) -> Response:
+        # PostgreSQL's NUL, or a number beyond a column: whoever sent it is told, and we are, as it came too far
+        log.warning("the database cannot hold what came in", exc_info=error)
+        return answer(request, Invalid("Something in the request can be stored nowhere: a NUL, or a number too large."))
 
     @app.exception_handler(Exception)
     async def on_defect(request: Request, error: Exception) -> Response:

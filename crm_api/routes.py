@@ -15,6 +15,7 @@ from crm_api.customers.api import router as customers_api
 from crm_api.customers.pages import router as customers_pages
 from crm_api.keys.api import router as keys_api
 from crm_api.keys.pages import router as keys_pages
+from crm_api.limits import MAX_FIELD_BYTES, MAX_FILES, MAX_FORM_FIELDS
 from crm_api.messages.api import router as messages_api
 from crm_api.messages.pages import router as messages_pages
 from crm_api.monitoring.api import router as monitoring_router
@@ -27,11 +28,16 @@ from crm_api.senders.api import router as senders_api
 from crm_api.senders.pages import router as senders_pages
 from crm_api.users.api import router as users_api
 from crm_api.users.pages import router as users_pages
+from crm_api.web.openapi import operation_id
 from crm_api.web.pages import router as web_router
 from crm_api.web.reference import router as reference_router
 from crm_api.web.search import router as search_router
 
-router = APIRouter(dependencies=[Depends(guard)])
+router = APIRouter(
+    dependencies=[Depends(guard)],
+    generate_unique_id_function=operation_id,
+    form_limits={"max_files": MAX_FILES, "max_fields": MAX_FORM_FIELDS, "max_part_size": MAX_FIELD_BYTES},
+)
 router.include_router(messages_api)  # first, as most requests are clicks of programs
 router.include_router(auth_router)
 router.include_router(openid_router)

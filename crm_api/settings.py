@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from crm_api.auth.roles import Role
+from crm_api.limits import MAX_BODY_CHARACTERS, MAX_FILE_BYTES, MAX_RECIPIENTS
 from crm_api.web.proxies import Network, read_networks
 from shared.addresses import clean_address, clean_sender
 from shared.database_urls import DatabaseUrl, read_database_url
@@ -33,6 +34,23 @@ class CrmSettings(PosthasteSettings):
         "",
         description="networks of reverse proxies, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto "
         "are believed, like 10.0.0.0/8; default: nobody's",
+    )
+    max_connections: int = Field(
+        4000, ge=10, le=100_000, description="connections that web holds at once; beyond them only /health is answered"
+    )
+    strangers_per_address: int = Field(
+        100,
+        ge=1,
+        le=100_000,
+        description="connections of one address on which nobody is signed in; of more, the oldest is closed. Those of "
+        "TRUSTED_PROXIES are not counted",
+    )
+    request_seconds: float = Field(
+        30,
+        gt=0,
+        le=3600,
+        description="seconds for the head of a request, and for the body of who is not signed in; in so many seconds a "
+        "body or a reader has to move by 1 kB a second, or is given up",
     )
     database_url: SecretStr = Field(
         SecretStr(""),
@@ -71,10 +89,14 @@ class CrmSettings(PosthasteSettings):
     expire_hours: int = Field(
         48, ge=1, le=240, description="how long delivery is tried; at least a day less than LEDGER_DAYS"
     )
-    max_body_bytes: Bytes = Field(256 * 1024, description="subject, text and HTML of one message together")
-    max_attachment_bytes: Bytes = Field(10 * MEGABYTE, description="one attachment")
+    max_body_bytes: int = Field(
+        256 * 1024, ge=1, le=MAX_BODY_CHARACTERS, description="subject, text and HTML of one message together"
+    )
+    max_attachment_bytes: int = Field(10 * MEGABYTE, ge=1, le=MAX_FILE_BYTES, description="one attachment")
     max_attachments_bytes: Bytes = Field(20 * MEGABYTE, description="all attachments of one message")
-    max_recipients: Count = Field(1000, description="recipients of one message written by hand or over the API")
+    max_recipients: int = Field(
+        1000, ge=1, le=MAX_RECIPIENTS, description="recipients of one message written by hand or over the API"
+    )
     sends_per_minute: int = Field(
         100_000,
         ge=0,

@@ -29,6 +29,10 @@ from tests.support.vhosts import Vhosts
 settings.register_profile("long")  # see tests/model/effort.py
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--minutes", type=float, default=10, help="how long each of the long tests looks (make test-long)")
+
+
 # their files take longest, mostly waiting: begun last, they would be waited for by idle cores
 BEGUN_FIRST = ("drill", "local", "end_to_end", "security", "browser")
 

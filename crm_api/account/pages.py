@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Path, Request
 from fastapi.responses import Response
 
 from crm_api.account import service
@@ -80,7 +80,7 @@ def end_other_sessions(request: Request, signed_in: SignedIn, database: Database
 
 
 @router.post("/account/sessions/{handle}/end")
-def end_session(signed_in: SignedIn, database: DatabaseDep, handle: str) -> Response:
+def end_session(signed_in: SignedIn, database: DatabaseDep, handle: Annotated[str, Path(max_length=64)]) -> Response:
     with database.write() as session:
         service.end_session(session, signed_in, handle)
     return redirect(HOME, Toast("Signed out there."))

@@ -10,7 +10,7 @@ from crm_api.audit.schemas import AuditOut
 from crm_api.auth.deps import SignedIn
 from crm_api.deps import DatabaseDep
 from crm_api.moments import Moment
-from crm_api.paging import Page
+from crm_api.paging import Cursor, Limit, Page
 
 router = APIRouter(prefix="/api/v1/audit", tags=["audit"])
 
@@ -24,8 +24,8 @@ def list_audit(
     object_id: Annotated[str, Query(max_length=100)] = "",
     since: Moment | None = None,
     until: Annotated[Moment | None, Query(description="not included")] = None,
-    cursor: Annotated[str | None, Query(max_length=2000, description="`next` of the page before")] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> Page[AuditOut]:
     """Who did what to which object, when, from where; newest first. Entries are never changed or deleted."""
     wanted = service.Filter(actor_id, action, object_id, since, until)

@@ -1,7 +1,7 @@
 """/audit: who did what, and the same as CSV."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -17,6 +17,7 @@ from crm_api.auth.deps import SignedIn
 from crm_api.auth.models import User
 from crm_api.auth.stay import Stay, StayDep
 from crm_api.deps import DatabaseDep
+from crm_api.paging import Cursor
 from crm_api.web.templates import render
 from crm_api.web.words import from_local
 
@@ -40,14 +41,14 @@ QueryDep = Annotated[Query_, Depends(_query)]
 
 def _filter(query: Query_) -> service.Filter:
     """What is no date, person or action is as if it were not there."""
-    last = _day(query["until"])
+    last = _day(query["until"], 1)
     known = query["action"] in ACTIONS or query["action"].removesuffix(".") in KINDS
     return service.Filter(
         actor_id=_uuid(query["who"]),
         action=query["action"] if known else "",
         object_id=query["object"],
         since=_day(query["since"]),
-        until=last + timedelta(days=1) if last else None,
+        until=last,
     )
 
 
@@ -58,10 +59,10 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
-def _day(text: str) -> datetime | None:
-    """Its first moment, by the reader's clock."""
+def _day(text: str, after: int = 0) -> datetime | None:
+    """Its first moment by the reader's clock, or that of the day so many days after it; None if there is none."""
     try:
-        return from_local(datetime.strptime(text, "%Y-%m-%d"))
+        return from_local(datetime.strptime(text, "%Y-%m-%d") + timedelta(days=after)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
@@ -72,7 +73,7 @@ def audit(
     _: SignedIn,
     database: DatabaseDep,
     query: QueryDep,
-    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+    cursor: Cursor = None,
 ) -> Response:
     with database.read() as session:
         found, following = service.list_page(session, _filter(query), cursor)

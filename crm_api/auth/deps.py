@@ -20,6 +20,6 @@ class _SignedIn(HTTPBearer):
         return principal
 
 
-signed_in = _SignedIn(scheme_name="API key", description="an API key, as `Authorization: Bearer ph_…`")
+signed_in = _SignedIn(scheme_name="ApiKey", description="an API key, as `Authorization: Bearer ph_…`")
 
 SignedIn = Annotated[Principal, Depends(signed_in)]

@@ -102,4 +102,9 @@ def from_another_site(request: Request) -> bool:
     if site := request.headers.get("Sec-Fetch-Site"):
         return site not in ("same-origin", "none")
     origin = request.headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc != request.headers.get("Host")
+    if origin is None:
+        return False
+    try:
+        return urlsplit(origin).netloc != request.headers.get("Host")
+    except ValueError:  # no browser's: a bracket that is not closed
+        return True

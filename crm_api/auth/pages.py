@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.background import BackgroundTask
 
@@ -18,6 +18,7 @@ from crm_api.auth.throttle import TooManyTries
 from crm_api.auth.ways_back import ask_for_link, choose_password, whose_link
 from crm_api.deps import DatabaseDep, FilesDep, SealDep, SettingsDep
 from crm_api.errors import Invalid
+from crm_api.limits import MAX_NEXT
 from crm_api.web.local_url import here
 from crm_api.web.templates import render
 from crm_api.web.toasts import Toast, forget, redirect
@@ -28,8 +29,11 @@ router = APIRouter(include_in_schema=False)
 
 Password = Annotated[str, Form(max_length=MAX_PASSWORD_CHARACTERS)]
 Email = Annotated[str, Form(max_length=1000)]
+TypedEmail = Annotated[str, Query(max_length=1000)]
 Token = Annotated[str, Form(max_length=200)]
-Next = Annotated[str, Form()]
+Next = Annotated[str, Form(max_length=MAX_NEXT)]
+Wish = Annotated[str, Query(max_length=MAX_NEXT)]
+Mailed = Annotated[str, Path(max_length=200)]
 
 TOO_LATE = "That took too long, or it was used already. Sign in once more."
 
@@ -77,7 +81,7 @@ def _wait(problem: TooManyTries) -> tuple[str, str]:
 
 
 @router.get("/sign-in")
-def sign_in_page(request: Request, database: DatabaseDep, next: str = "/", email: str = "") -> Response:
+def sign_in_page(request: Request, database: DatabaseDep, next: Wish = "/", email: TypedEmail = "") -> Response:
     token = token_of(request)
     if token and who_has_session(database, token):
         return RedirectResponse(here(next), 303)
@@ -152,7 +156,7 @@ def sign_out_here(request: Request, database: DatabaseDep, signed_in: SignedIn) 
 
 
 @router.get("/sign-in/forgot")
-def forgot_page(request: Request, settings: SettingsDep, email: str = "") -> Response:
+def forgot_page(request: Request, settings: SettingsDep, email: TypedEmail = "") -> Response:
     if settings.openid_only:
         return RedirectResponse("/sign-in", 303)
     return _page(request, "auth/forgot.html", email=email[:320], asked=False)
@@ -171,7 +175,7 @@ def forgot(
 
 
 @router.get("/links/{token}")
-def link_page(request: Request, database: DatabaseDep, token: str) -> Response:
+def link_page(request: Request, database: DatabaseDep, token: Mailed) -> Response:
     """Opening it uses nothing up: programs that read mail do that, too."""
     return _link_page(request, database, token)
 
@@ -187,7 +191,7 @@ def _link_page(request: Request, database: DatabaseDep, token: str, error: str =
 
 
 @router.post("/links/{token}")
-def follow_link(request: Request, database: DatabaseDep, token: str, password: Password = "") -> Response:
+def follow_link(request: Request, database: DatabaseDep, token: Mailed, password: Password = "") -> Response:
     try:
         user = choose_password(database, token, password, address_of(request))
     except Invalid as problem:

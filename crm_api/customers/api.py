@@ -23,13 +23,10 @@ from crm_api.customers.schemas import (
 )
 from crm_api.customers.timeline import Kind
 from crm_api.deps import DatabaseDep
-from crm_api.paging import Page
+from crm_api.paging import Cursor, Limit, Page
 from crm_api.preconditions import TAGGED, TAGGED_NEW, Condition, IfMatch, etag_of, tell
 
 router = APIRouter(prefix="/api/v1/customers", tags=["customers"])
-
-Limit = Annotated[int, Query(ge=1, le=200)]
-Cursor = Annotated[str | None, Query(max_length=2000, description="`next` of the page before")]
 
 
 def _out(session: Session, customer: Customer, response: Response) -> CustomerOut:

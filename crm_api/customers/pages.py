@@ -10,12 +10,14 @@ from sqlmodel import Session
 
 from crm_api.auth.deps import SignedIn
 from crm_api.customers import service
+from crm_api.customers.checks import MAX_NOTE
 from crm_api.customers.editing import router as editing_router
 from crm_api.customers.finding import Sort, count_of, page_of, wanted
 from crm_api.customers.views import KINDS, SORTS, counted, rows, shown, tabs
 from crm_api.deps import DatabaseDep, SettingsDep
 from crm_api.errors import Invalid
 from crm_api.messages.composer import blank
+from crm_api.paging import Cursor
 from crm_api.settings import CrmSettings
 from crm_api.web.templates import is_htmx, principal_of, render, render_part
 from crm_api.web.toasts import Toast, redirect
@@ -43,7 +45,7 @@ def customers(
     q: Annotated[str, Query(max_length=200)] = "",
     tag: Annotated[str, Query(max_length=50)] = "",
     sort: Annotated[str, Query(max_length=20)] = "",
-    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+    cursor: Cursor = None,
 ) -> Response:
     view = view if view in ("all", "trouble", "archived") else "all"
     chosen: Sort = sort if sort in SORTS else "written"  # type: ignore[assignment]
@@ -99,7 +101,7 @@ def customer(
     settings: SettingsDep,
     customer_id: UUID,
     kind: Annotated[str, Query(max_length=20)] = "everything",
-    cursor: Annotated[str | None, Query(max_length=500)] = None,
+    cursor: Cursor = None,
 ) -> Response:
     with database.read() as session:
         return _customer_page(request, session, settings, customer_id, kind, cursor)
@@ -154,7 +156,7 @@ def add_note(
     database: DatabaseDep,
     settings: SettingsDep,
     customer_id: UUID,
-    text: Annotated[str, Form()] = "",
+    text: Annotated[str, Form(max_length=4 * MAX_NOTE)] = "",
 ) -> Response:
     try:
         with database.write() as session:

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from crm_api.customers.checks import MAX_TAGS
+from crm_api.customers.checks import CUSTOMER_FIELDS, MAX_NOTE, MAX_TAG, MAX_TAGS
 from crm_api.customers.models import Contact, Customer, CustomerEntry
 from crm_api.customers.timeline import Line
+from crm_api.limits import MAX_ADDRESS
 from crm_api.messages.states import State
 
 _EXAMPLE: JsonDict = {
@@ -30,6 +31,14 @@ _CONTACT: JsonDict = {
     "email": "nils@lindqvist-tradgard.example",
     "phone": "+46 31 555 01 48",
 }
+# the service strips and checks them, for pages too; a text that is far too long does not come so far
+Name = Annotated[str, Field(max_length=CUSTOMER_FIELDS["first_name"])]
+Company = Annotated[str, Field(max_length=CUSTOMER_FIELDS["company"])]
+Email = Annotated[str, Field(max_length=MAX_ADDRESS)]
+Phone = Annotated[str, Field(max_length=CUSTOMER_FIELDS["phone"])]
+Address = Annotated[str, Field(max_length=CUSTOMER_FIELDS["address"])]
+Language = Annotated[str, Field(max_length=CUSTOMER_FIELDS["language"])]
+Tags = Annotated[list[Annotated[str, Field(max_length=MAX_TAG)]], Field(max_length=MAX_TAGS)]
 _ID = "01936b2e-8f00-7c3a-9d50-2b1f6a7c8d9e"
 _TIMES: JsonDict = {"created_at": "2026-11-03T10:12:00Z", "changed_at": "2026-11-24T14:02:11Z"}
 
@@ -52,14 +61,14 @@ class CustomerIn(Fields):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": _EXAMPLE})
 
-    first_name: str = ""
-    last_name: str = ""
-    company: str = ""
-    email: str = ""
-    phone: str = ""
-    address: str = Field("", description="postal; line breaks become commas")
-    language: str = ""
-    tags: list[str] = []
+    first_name: Name = ""
+    last_name: Name = ""
+    company: Company = ""
+    email: Email = ""
+    phone: Phone = ""
+    address: Address = Field("", description="postal; line breaks become commas")
+    language: Language = ""
+    tags: Tags = []
 
 
 class CustomerPatch(Fields):
@@ -69,16 +78,16 @@ class CustomerPatch(Fields):
         extra="forbid", json_schema_extra={"example": {"phone": "+46 31 555 01 99", "tags": ["architect"]}}
     )
 
-    first_name: str | None = None
-    last_name: str | None = None
-    company: str | None = None
-    email: str | None = None
-    phone: str | None = None
-    address: str | None = None
-    language: str | None = None
-    tags: list[str] | None = Field(None, description="all that the customer should have; not beside the next two")
-    add_tags: list[str] = Field([], max_length=MAX_TAGS, description="the others stay, whoever gave them")
-    remove_tags: list[str] = Field([], max_length=MAX_TAGS)
+    first_name: Name | None = None
+    last_name: Name | None = None
+    company: Company | None = None
+    email: Email | None = None
+    phone: Phone | None = None
+    address: Address | None = None
+    language: Language | None = None
+    tags: Tags | None = Field(None, description="all that the customer should have; not beside the next two")
+    add_tags: Tags = Field([], description="the others stay, whoever gave them")
+    remove_tags: Tags = []
 
     @model_validator(mode="after")
     def _one_way(self) -> "CustomerPatch":
@@ -144,21 +153,21 @@ class ContactIn(Fields):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": _CONTACT})
 
-    first_name: str = ""
-    last_name: str = ""
-    role: str = ""
-    email: str = ""
-    phone: str = ""
+    first_name: Name = ""
+    last_name: Name = ""
+    role: Name = ""
+    email: Email = ""
+    phone: Phone = ""
 
 
 class ContactPatch(Fields):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"role": "Planting and pruning"}})
 
-    first_name: str | None = None
-    last_name: str | None = None
-    role: str | None = None
-    email: str | None = None
-    phone: str | None = None
+    first_name: Name | None = None
+    last_name: Name | None = None
+    role: Name | None = None
+    email: Email | None = None
+    phone: Phone | None = None
 
 
 class ContactOut(BaseModel):
@@ -183,7 +192,7 @@ class ContactOut(BaseModel):
 class NoteIn(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"text": "Calls are best after 15:00."}})
 
-    text: str
+    text: Annotated[str, Field(max_length=MAX_NOTE)]
 
 
 class LineOut(BaseModel):

@@ -1,15 +1,14 @@
 """/api/v1/keys."""
 
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from crm_api.auth.deps import SignedIn
 from crm_api.deps import DatabaseDep
 from crm_api.keys import service
 from crm_api.keys.schemas import KeyIn, KeyOut, NewKey
-from crm_api.paging import Page
+from crm_api.paging import Cursor, Limit, Page
 
 router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
 
@@ -18,8 +17,8 @@ router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
 def list_keys(
     database: DatabaseDep,
     signed_in: SignedIn,
-    cursor: Annotated[str | None, Query(max_length=2000, description="`next` of the page before")] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> Page[KeyOut]:
     """Those that act for the same user, newest first, also those that ended. Never the keys themselves."""
     with database.read() as session:

@@ -3,8 +3,9 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
+from pydantic import Field
 
 from crm_api.auth.deps import SignedIn
 from crm_api.auth.principal import Principal
@@ -13,6 +14,7 @@ from crm_api.db import Database
 from crm_api.deps import DatabaseDep
 from crm_api.errors import Invalid
 from crm_api.keys import service
+from crm_api.paging import Cursor
 from crm_api.users.service import list_page as list_users
 from crm_api.web.templates import render
 from crm_api.web.toasts import Toast, redirect
@@ -24,12 +26,7 @@ Text = Annotated[str, Form(max_length=1000)]
 
 
 @router.get("/keys")
-def keys(
-    request: Request,
-    signed_in: SignedIn,
-    database: DatabaseDep,
-    cursor: Annotated[str | None, Query(max_length=2000)] = None,
-) -> Response:
+def keys(request: Request, signed_in: SignedIn, database: DatabaseDep, cursor: Cursor = None) -> Response:
     with database.read() as session:
         found, following = service.list_page(session, signed_in, cursor)
     return render(
@@ -70,7 +67,7 @@ def make(
     request: Request,
     signed_in: SignedIn,
     database: DatabaseDep,
-    scopes: Annotated[list[str], Form(default_factory=list)],
+    scopes: Annotated[list[Annotated[str, Field(max_length=100)]], Form(default_factory=list, max_length=100)],
     name: Text = "",
     all: Text = "",
     days: Text = "",

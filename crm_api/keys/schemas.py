@@ -17,7 +17,9 @@ class KeyIn(BaseModel):
     )
 
     name: Annotated[str, Field(max_length=MAX_NAME)]
-    scopes: list[str] | None = Field(None, max_length=100, description="verbs; null: all that its user may")
+    scopes: list[Annotated[str, Field(max_length=100)]] | None = Field(
+        None, max_length=100, description="verbs; null: all that its user may"
+    )
     days: int | None = Field(None, ge=1, le=MAX_DAYS, description="until it ends by itself; null: never")
     user_id: UUID | None = Field(None, description="whom it acts for; default: who makes it")
 

@@ -5,7 +5,6 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Header, Query, Response, UploadFile
-from pydantic import StringConstraints
 from sqlmodel import Session
 
 from crm_api.auth.deps import SignedIn
@@ -13,7 +12,7 @@ from crm_api.auth.stay import StayDep
 from crm_api.deps import DatabaseDep, FeedDep, FilesDep, IntakeDep, SettingsDep
 from crm_api.errors import Invalid
 from crm_api.messages import actions, service, timeline
-from crm_api.messages.idempotency import key_of
+from crm_api.messages.idempotency import MAX_CHARACTERS, key_of
 from crm_api.messages.intake import Request
 from crm_api.messages.models import Delivery, Message
 from crm_api.messages.planning import MOST_DELIVERIES, Plan
@@ -27,23 +26,27 @@ from crm_api.messages.schemas import (
     MessageDraft,
     MessageOut,
     RetryDraft,
+    Sha256,
     StepOut,
 )
 from crm_api.messages.states import OPEN, State
 from crm_api.monitoring.service import parts
 from crm_api.monitoring.words import held_up
-from crm_api.paging import Page
+from crm_api.paging import Cursor, Limit, Page
 from shared.clock import now
 
 router = APIRouter(prefix="/api/v1", tags=["messages"])
 
 MAX_WAIT_SECONDS = 60
 
-Limit = Annotated[int, Query(ge=1, le=200)]
-Cursor = Annotated[str | None, Query(description="`next` of the page before")]
-States = Annotated[str | None, Query(description="one or several, separated by commas", examples=["failed,unknown"])]
-IdempotencyKey = Annotated[str | None, Header(description="same key and body: same answer, nothing sent again")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+States = Annotated[
+    str | None,
+    Query(max_length=200, description="one or several, separated by commas", examples=["failed,unknown"]),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(max_length=MAX_CHARACTERS, description="same key and body: same answer, nothing sent again"),
+]
 
 
 @router.post("/messages", status_code=202, response_model=MessageDetail, responses={429: {}})
@@ -71,7 +74,9 @@ def list_messages(
     signed_in: SignedIn,
     database: DatabaseDep,
     state: States = None,
-    q: Annotated[str | None, Query(description="beginnings of words in the subject, or of an address")] = None,
+    q: Annotated[
+        str | None, Query(max_length=200, description="beginnings of words in the subject, or of an address")
+    ] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[MessageOut]:

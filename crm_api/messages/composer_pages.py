@@ -8,6 +8,7 @@ from uuid import UUID
 from anyio import from_thread
 from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
 from fastapi.responses import Response
+from pydantic import Field
 from sqlmodel import Session, col, select
 
 from crm_api.auth.deps import SignedIn
@@ -15,6 +16,7 @@ from crm_api.auth.principal import Principal
 from crm_api.customers.models import Customer
 from crm_api.deps import DatabaseDep, FilesDep, IntakeDep, SettingsDep
 from crm_api.errors import Conflict, FieldProblem, Invalid, Problem, TooLarge, TooMany
+from crm_api.limits import MAX_BODY_CHARACTERS, MAX_CHIPS, MAX_FILES, MAX_NEXT, MAX_SEPARATORS, MAX_TYPED
 from crm_api.messages import actions, service
 from crm_api.messages.composer import (
     ComposerForm,
@@ -39,27 +41,43 @@ from shared.mailboxes import format_mailbox
 router = APIRouter(include_in_schema=False)
 
 PLANNED_TOAST_SECONDS = 10
+MAX_NAMED = 100  # names that are looked up, each with a statement of its own
 NEW = "/messages/new"
 
-Text = Annotated[str, Form()]
-Texts = Annotated[list[str], Form(default_factory=list)]
+# a letter that is only too long comes back as it was, with what is wrong beside it; these are far beyond that
+Word = Annotated[str, Form(max_length=1000)]
+Line = Annotated[str, Form(max_length=20_000)]
+Body = Annotated[str, Form(max_length=MAX_BODY_CHARACTERS)]
+Address = Annotated[str, Form(max_length=MAX_NEXT)]
+Chosen = Annotated[list[Annotated[str, Field(max_length=1000)]], Form(default_factory=list, max_length=MAX_CHIPS)]
+Stored = Annotated[list[Annotated[str, Field(max_length=1000)]], Form(default_factory=list, max_length=2 * MAX_FILES)]
+
+
+Pasted = Annotated[list[Annotated[str, Field(max_length=MAX_TYPED)]], Form(default_factory=list, max_length=MAX_CHIPS)]
+
+
+def _check_many(*lists: str) -> None:
+    """Raises Invalid for more than a form can hold, before anything of it is read."""
+    if sum(text.count(sign) for text in lists for sign in ",;\n") > MAX_SEPARATORS:
+        raise Invalid.field("to", f"At most {MAX_CHIPS:,} recipients can be written to from here at once.")
 
 
 def composer_form(
-    to: Texts,
-    file: Texts,
-    preset: Texts,
-    typed: Text = "",
-    subject: Text = "",
-    markdown: Text = "",
-    reply_to: Text = "",
-    send_at: Text = "",
-    token: Text = "",
-    back: Text = NEW,
-    do: Text = "send",
-    seen: Text = "0",
+    to: Chosen,
+    file: Stored,
+    preset: Chosen,
+    typed: Annotated[str, Form(max_length=MAX_TYPED)] = "",
+    subject: Line = "",
+    markdown: Body = "",
+    reply_to: Line = "",
+    send_at: Word = "",
+    token: Word = "",
+    back: Address = NEW,
+    do: Word = "send",
+    seen: Word = "0",
     sender: Annotated[str, Form(max_length=320)] = "",
 ) -> ComposerForm:
+    _check_many(typed)
     return ComposerForm(
         to=to,
         typed=typed,
@@ -78,7 +96,7 @@ def composer_form(
 
 
 ComposerDep = Annotated[ComposerForm, Depends(composer_form)]
-Uploads = Annotated[list[UploadFile], File(default_factory=list)]
+Uploads = Annotated[list[UploadFile], File(default_factory=list, max_length=MAX_FILES)]
 
 
 @router.get(NEW)
@@ -87,7 +105,7 @@ def new_message(
     signed_in: SignedIn,
     database: DatabaseDep,
     settings: SettingsDep,
-    to: Annotated[list[str], Query(default_factory=list)],
+    to: Annotated[list[Annotated[str, Field(max_length=1000)]], Query(default_factory=list, max_length=MAX_CHIPS)],
     copy: Annotated[UUID | None, Query(alias="from")] = None,
 ) -> Response:
     """Empty, or with recipients (`to`), or as a copy of an earlier message (`from`)."""
@@ -109,7 +127,7 @@ def compose(
     settings: SettingsDep,
     form: ComposerDep,
     uploads: Uploads,
-    do: Text = "show",
+    do: Word = "show",
 ) -> Response:
     """The whole form again on a page of its own, after a button that JavaScript would have spared: add or remove
     a recipient or file, show the letter, send later."""
@@ -137,8 +155,9 @@ def preview(
 
 
 @router.post("/messages/recipient")
-def recipients(request: Request, _: SignedIn, database: DatabaseDep, value: Texts) -> Response:
+def recipients(request: Request, _: SignedIn, database: DatabaseDep, value: Pasted) -> Response:
     """The chips for what was typed, chosen or pasted, in their order."""
+    _check_many(*value)
     with database.read() as session:
         found = chips(session, value)
     return render_part(request, "messages/chips.html", chips=found)
@@ -206,8 +225,8 @@ def undo(
     signed_in: SignedIn,
     database: DatabaseDep,
     settings: SettingsDep,
-    composer: Text = "",
-    back: Text = NEW,
+    composer: Word = "",
+    back: Address = NEW,
 ) -> Response:
     """Takes a letter back that has not left. composer=empty: there is one on the page, and nothing in it."""
     try:
@@ -274,7 +293,8 @@ def _named(session: Session, form: ComposerForm) -> ComposerForm:
         return f"customer:{fitting[0].id}" if len(fitting) == 1 else f"email:{part}"
 
     typed = [value.partition(":")[2] for value in form.recipients[len(form.to) :]]
-    return replace(form, to=form.to + [found(part) for part in typed], typed="")
+    named = [found(part) if n < MAX_NAMED else f"email:{part}" for n, part in enumerate(typed)]
+    return replace(form, to=form.to + named, typed="")
 
 
 def _with_uploads(

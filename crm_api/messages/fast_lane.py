@@ -6,12 +6,13 @@ what is wrong with it; both end in the same function.
 
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crm_api.auth.guard import allow
 from crm_api.errors import Problem, answer, database_away
 from crm_api.messages.api import create_message
+from crm_api.messages.idempotency import MAX_CHARACTERS
 from crm_api.messages.schemas import MessageDraft
 
 PATH = "/api/v1/messages"
@@ -29,7 +30,12 @@ class FastLane:
             return
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"")
-        if headers.get(b"content-type") != b"application/json" or not length.isdigit() or int(length) > LARGEST:
+        if (
+            headers.get(b"content-type") != b"application/json"
+            or not length.isdigit()
+            or int(length) > LARGEST
+            or len(headers.get(b"idempotency-key", b"")) > MAX_CHARACTERS
+        ):
             await self.app(scope, receive, send)
             return
         request = Request(scope, receive)
@@ -38,7 +44,10 @@ class FastLane:
         except Problem as problem:
             await answer(request, problem)(scope, receive, send)
             return
-        body = await request.body()
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            return  # nobody is there to be told
         try:
             draft = MessageDraft.model_validate_json(body)
         except ValidationError:

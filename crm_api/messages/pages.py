@@ -4,15 +4,17 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import Response
 
 from crm_api.auth.deps import SignedIn
 from crm_api.deps import DatabaseDep, FilesDep, SettingsDep
 from crm_api.errors import Invalid, NotFound
+from crm_api.limits import MAX_FILENAME, MAX_FILES
 from crm_api.messages import actions, sayings, service
 from crm_api.messages.composer_pages import router as composer_router
 from crm_api.messages.views import VIEWS, Fix, foreign_html, list_rows, message_view, tabs
+from crm_api.paging import Cursor
 from crm_api.reconciliation.service import missing_of
 from crm_api.web.downloads import download
 from crm_api.web.forms import address_of
@@ -25,7 +27,6 @@ router = APIRouter(include_in_schema=False)
 router.include_router(composer_router)
 
 View = Annotated[str, Query(max_length=20)]
-Cursor = Annotated[str | None, Query(max_length=500)]
 LETTER = {"letter": "messages/letter.html"}
 
 
@@ -120,7 +121,12 @@ def letter_html(message_id: UUID, _: SignedIn, database: DatabaseDep, delivery: 
 
 @router.get("/messages/{message_id}/files/{position}/{name}")
 def attachment(
-    message_id: UUID, position: int, name: str, _: SignedIn, database: DatabaseDep, files: FilesDep
+    message_id: UUID,
+    position: Annotated[int, Path(ge=0, lt=MAX_FILES)],
+    name: Annotated[str, Path(max_length=MAX_FILENAME)],
+    _: SignedIn,
+    database: DatabaseDep,
+    files: FilesDep,
 ) -> Response:
     """Always a download: a browser never opens what somebody attached."""
     with database.read() as session:

@@ -6,6 +6,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from crm_api.limits import (
+    MAX_ADDRESS,
+    MAX_BODY_CHARACTERS,
+    MAX_FILE_BYTES,
+    MAX_FILENAME,
+    MAX_FILES,
+    MAX_RECIPIENTS,
+)
 from crm_api.messages.states import State
 from crm_api.moments import Moment
 from shared.lanes import Lane
@@ -14,6 +22,8 @@ Line = Annotated[str, StringConstraints(max_length=998)]  # RFC 5322, section 2.
 MailboxText = Annotated[str, StringConstraints(max_length=1000)]  # an address, perhaps with a name before it
 FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
 FieldValue = Annotated[str, StringConstraints(max_length=20_000)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", max_length=64)]
+Body = Annotated[str, StringConstraints(max_length=MAX_BODY_CHARACTERS)]
 
 
 class Draft(BaseModel):
@@ -35,9 +45,9 @@ class RecipientDraft(Draft):
 class AttachmentDraft(Draft):
     """A stored file by its hash, or the content itself in base64 (then a hash, if given, is checked)."""
 
-    filename: Annotated[str, StringConstraints(min_length=1, max_length=200)]
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
-    content: str | None = Field(None, description="base64")
+    filename: Annotated[str, StringConstraints(min_length=1, max_length=MAX_FILENAME)]
+    sha256: Sha256 | None = None
+    content: str | None = Field(None, max_length=4 * (MAX_FILE_BYTES // 3 + 1), description="base64")
     content_type: Line | None = None
 
 
@@ -61,14 +71,14 @@ class MessageDraft(Draft):
         },
     )
 
-    to: list[RecipientDraft] = Field(min_length=1)
+    to: list[RecipientDraft] = Field(min_length=1, max_length=MAX_RECIPIENTS)
     subject: Line
-    markdown: str | None = Field(None, description="both parts are made from it; not beside text or html")
-    text: str | None = Field(None, description="plain text, needed if there is no markdown")
-    html: str | None = None
+    markdown: Body | None = Field(None, description="both parts are made from it; not beside text or html")
+    text: Body | None = Field(None, description="plain text, needed if there is no markdown")
+    html: Body | None = None
     sender: SenderDraft | None = Field(None, description="default: the sender from the settings")
     reply_to: MailboxText | None = Field(None, description='with a name if you like: "Support" <help@example.com>')
-    attachments: list[AttachmentDraft] = Field(default_factory=list, max_length=50)
+    attachments: list[AttachmentDraft] = Field(default_factory=list, max_length=MAX_FILES)
     send_at: Moment | None = Field(None, description="with a time zone; nothing leaves before it")
     undo_seconds: int = Field(0, ge=0, le=300, description="for so long it can still be cancelled")
     lane: Lane = Lane.urgent
@@ -181,4 +191,4 @@ class FileOut(BaseModel):
 
 
 class RetryDraft(Draft):
-    address: Annotated[str, Field(max_length=320)] | None = Field(None, description="send it there instead")
+    address: Annotated[str, Field(max_length=MAX_ADDRESS)] | None = Field(None, description="send it there instead")

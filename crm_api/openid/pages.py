@@ -15,7 +15,7 @@ from crm_api.account.pages import HOME
 from crm_api.auth.cookie import clear_trip, set_trip, token_of, trip_of
 from crm_api.auth.deps import SignedIn
 from crm_api.auth.door import address_of, from_another_site
-from crm_api.auth.pages import let_in, show_code, show_sign_in, show_too_many, visitor_of
+from crm_api.auth.pages import Wish, let_in, show_code, show_sign_in, show_too_many, visitor_of
 from crm_api.auth.sealing import Seal
 from crm_api.auth.service import who_has_session
 from crm_api.auth.throttle import TooManyTries
@@ -49,7 +49,7 @@ def _provider(request: Request) -> "Provider":
 
 @router.get("/sign-in/openid")
 async def way_there(
-    request: Request, database: DatabaseDep, settings: SettingsDep, seal: SealDep, next: str = "/"
+    request: Request, database: DatabaseDep, settings: SettingsDep, seal: SealDep, next: Wish = "/"
 ) -> Response:
     """Begins only where somebody has pressed the button here: another site could send them there unasked."""
     provider, next_page = _provider(request), here(next) if len(next.encode()) <= _MOST_BYTES else "/"

@@ -1,16 +1,14 @@
 """/api/v1/reconciliation, and "finish the remainder" of a message."""
 
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Response
 
 from crm_api.auth.deps import SignedIn
 from crm_api.db import Database
 from crm_api.deps import DatabaseDep, SettingsDep
 from crm_api.messages import service as messages
-from crm_api.messages.api import Cursor
-from crm_api.paging import Page
+from crm_api.paging import Cursor, Limit, Page
 from crm_api.reconciliation import service
 from crm_api.reconciliation.schemas import (
     Done,
@@ -51,20 +49,19 @@ def reconciliation(database: DatabaseDep, settings: SettingsDep, _: SignedIn) ->
 
 
 @router.get("/reconciliation/findings")
-def findings(
-    database: DatabaseDep, _: SignedIn, cursor: Cursor = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
-) -> Page[FindingOut]:
+def findings(database: DatabaseDep, _: SignedIn, cursor: Cursor = None, limit: Limit = 50) -> Page[FindingOut]:
     """What did not agree, and what was done about it, newest first; kept for 90 days."""
     with database.read() as session:
         rows, following = service.findings(session, cursor, limit)
         return Page(items=[FindingOut.model_validate(row) for row in rows], next=following)
 
 
-@router.post("/reconciliation/compare", status_code=202)
-def compare(database: DatabaseDep, _: SignedIn) -> None:
+@router.post("/reconciliation/compare", status_code=202, response_class=Response)
+def compare(database: DatabaseDep, _: SignedIn) -> Response:
     """Has dispatch compare now instead of within the minute."""
     with database.write() as session:
         service.ask(session)
+    return Response(status_code=202)
 
 
 @router.post("/reconciliation/requeue")

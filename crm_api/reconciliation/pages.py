@@ -11,6 +11,7 @@ from crm_api.auth.deps import SignedIn
 from crm_api.deps import DatabaseDep, SettingsDep
 from crm_api.errors import NotFound
 from crm_api.messages import service as messages
+from crm_api.paging import Cursor
 from crm_api.reconciliation import service, words
 from crm_api.reconciliation.api import give_up_all, requeue_all
 from crm_api.web.templates import render
@@ -28,7 +29,7 @@ def page(
     database: DatabaseDep,
     settings: SettingsDep,
     _: SignedIn,
-    cursor: Annotated[str | None, Query(max_length=500)] = None,
+    cursor: Cursor = None,
 ) -> Response:
     with database.read() as session:
         state = service.state(session, settings)

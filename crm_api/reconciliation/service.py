@@ -130,7 +130,8 @@ def _lower(session: Session, rows: list[letters.Lost], name: str) -> None:
 
 
 def strangers(session: Session, keys: list[str]) -> list[Stranger]:
-    return list(session.exec(select(Stranger).where(col(Stranger.key).in_(keys))))
+    asked = [key for key in keys if "\0" not in key]  # no database text holds NUL
+    return list(session.exec(select(Stranger).where(col(Stranger.key).in_(asked))))
 
 
 def remove_strangers(session: Session, keys: list[str], principal: Principal) -> int:

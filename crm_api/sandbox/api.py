@@ -1,7 +1,7 @@
 """/api/v1/sandbox: the mails that the sandbox took, for trials and tests."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
@@ -10,8 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from crm_api.auth.deps import SignedIn
 from crm_api.auth.stay import StayDep
 from crm_api.deps import DatabaseDep, FeedDep
-from crm_api.errors import Invalid
-from crm_api.paging import Page
+from crm_api.paging import Cursor, Limit, Page, make_cursor, read_cursor
 from crm_api.sandbox import service
 from crm_api.sandbox.deps import StoreDep
 from crm_api.sandbox.mail import read_head
@@ -23,6 +22,9 @@ router = APIRouter(prefix="/api/v1/sandbox", tags=["sandbox"])
 
 MAX_ID = 2**62
 MailId = Annotated[int, Path(ge=1, lt=MAX_ID)]
+_AS_IT_CAME: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"message/rfc822": {"schema": {"type": "string", "format": "binary"}}}}
+}
 
 
 @router.get("/messages", response_model_by_alias=True)
@@ -34,11 +36,11 @@ async def messages(
     to: Annotated[str | None, Query(max_length=320, description="an address of the envelope")] = None,
     after: Annotated[int, Query(ge=0, lt=MAX_ID, description="only mails with a higher id")] = 0,
     wait: Annotated[float, Query(ge=0, le=30, description="seconds to wait for the first one")] = 0,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: str | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Page[MailSummary]:
     """Newest first. With `wait` it answers as soon as there is one, at the latest then."""
-    before = _before(cursor)
+    before = read_cursor(cursor, int)[0] if cursor is not None else None
 
     async def look() -> list[StoredMail]:
         return await run_in_threadpool(store.list, to, before=before, after=after, limit=limit + 1)
@@ -54,15 +56,7 @@ async def messages(
                 await subscription.until({"sandbox", stay.topic}, stay.at_most(left))
                 await stay.check_again()
     items = [MailSummary.of(read_head(mail)) for mail in found[:limit]]
-    return Page(items=items, next=str(items[-1].id) if len(found) > limit else None)
-
-
-def _before(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    if not (cursor.isascii() and cursor.isdigit() and 0 < int(cursor[:20]) < MAX_ID):
-        raise Invalid.field("cursor", "This cursor is none. Take `next` from the page before.")
-    return int(cursor)
+    return Page(items=items, next=make_cursor(items[-1].id) if len(found) > limit else None)
 
 
 @router.delete("/messages")
@@ -77,7 +71,7 @@ def message(store: StoreDep, signed_in: SignedIn, mail_id: MailId) -> MailOut:
     return MailOut.of(service.get(store, signed_in, mail_id))
 
 
-@router.get("/messages/{mail_id}/raw", response_class=Response, responses={200: {"content": {"message/rfc822": {}}}})
+@router.get("/messages/{mail_id}/raw", response_class=Response, responses=_AS_IT_CAME)
 def raw(store: StoreDep, signed_in: SignedIn, mail_id: MailId) -> Response:
     """The mail as it came."""
     return download(service.get(store, signed_in, mail_id).stored.content, f"mail-{mail_id}.eml", "message/rfc822")

@@ -109,7 +109,9 @@ def source(mail_id: MailId, store: StoreDep, signed_in: SignedIn) -> Response:
 
 
 @router.get("/sandbox/{mail_id}/files/{position}")
-def file(mail_id: MailId, position: int, store: StoreDep, signed_in: SignedIn) -> Response:
+def file(
+    mail_id: MailId, position: Annotated[int, Path(ge=0, lt=MAX_ID)], store: StoreDep, signed_in: SignedIn
+) -> Response:
     """Always a download: a browser never opens what somebody attached."""
     found = service.get(store, signed_in, mail_id)
     if not 0 <= position < len(found.files):

@@ -1,24 +1,20 @@
 """/api/v1/users, and /api/v1/me: who is asking."""
 
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 from sqlmodel import Session
 
 from crm_api.auth.deps import SignedIn
 from crm_api.auth.models import User
 from crm_api.auth.roles import BY_NAME
 from crm_api.deps import DatabaseDep, FilesDep, SettingsDep
-from crm_api.paging import Page
+from crm_api.paging import Cursor, Limit, Page
 from crm_api.preconditions import TAGGED, TAGGED_NEW, Condition, IfMatch, etag_of, tell
 from crm_api.users import service
 from crm_api.users.schemas import Me, UserIn, UserOut, UserPatch
 
 router = APIRouter(prefix="/api/v1", tags=["users"])
-
-Limit = Annotated[int, Query(ge=1, le=200)]
-Cursor = Annotated[str | None, Query(max_length=2000, description="`next` of the page before")]
 
 
 @router.get("/me")

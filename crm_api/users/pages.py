@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
 from crm_api.account.service import turn_off_second_factor
@@ -17,6 +17,7 @@ from crm_api.edits import EditConflict
 from crm_api.errors import Invalid
 from crm_api.keys.service import keys_of
 from crm_api.openid.service import link_of
+from crm_api.paging import Cursor
 from crm_api.users import service
 from crm_api.web.forms import Form as EditForm
 from crm_api.web.forms import Typed, address_of, edit_of, form_again, form_showing, form_with_clashes
@@ -31,9 +32,7 @@ Text = Annotated[str, Form(max_length=1000)]
 
 
 @router.get("/users")
-def users(
-    request: Request, _: SignedIn, database: DatabaseDep, cursor: Annotated[str | None, Query(max_length=2000)] = None
-) -> Response:
+def users(request: Request, _: SignedIn, database: DatabaseDep, cursor: Cursor = None) -> Response:
     with database.read() as session:
         found, following = service.list_page(session, cursor)
         seen = service.last_seen(session, found)

@@ -8,13 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from crm_api.auth.models import User
 from crm_api.auth.roles import Role
+from crm_api.limits import MAX_ADDRESS
 from crm_api.users.service import MAX_NAME, Condition, condition
 
 
 class UserIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    email: Annotated[str, Field(max_length=320)]
+    email: Annotated[str, Field(max_length=MAX_ADDRESS)]
     name: Annotated[str, Field(max_length=MAX_NAME)]
     role: Role = Role.agent
 

@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 def is_secure(request: Request) -> bool:
     """By HTTPS now, or because people reach the pages so: a proxy that is not believed changes nothing about that."""
-    return request.url.scheme == "https" or request.app.state.settings.base_url.startswith("https://")
+    base: str = request.app.state.settings.base_url
+    return "https" in (request.scope["scheme"], base.partition(":")[0])
 
 
 def name_of(request: Request, name: str) -> str:

@@ -16,14 +16,14 @@ from crm_api.edits import Clash, same
 from crm_api.errors import Invalid
 from shared.mailboxes import mailboxes
 
-MAX_FIELDS = 60
+MAX_FIELDS, MAX_BYTES = 60, 20_000  # of one field
 _WAS, _PICK = "was.", "pick."
 THEIRS = "theirs"
 
 
 async def _typed(request: Request) -> dict[str, str]:
     """The form's texts; files and unknown fields are dropped where they are read."""
-    async with request.form(max_files=0, max_fields=MAX_FIELDS) as form:
+    async with request.form(max_files=0, max_fields=MAX_FIELDS, max_part_size=MAX_BYTES) as form:
         return {name: value for name, value in form.items() if isinstance(value, str)}
 
 

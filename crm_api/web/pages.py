@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Depends, Form, Path, Request
 from fastapi.responses import RedirectResponse, Response
 
 from crm_api.auth.deps import signed_in
+from crm_api.limits import MAX_NEXT
 from crm_api.web import static_files
 from crm_api.web.cookies import is_secure
 from crm_api.web.events import router as events_router
@@ -24,7 +25,9 @@ def root() -> Response:
 
 
 @router.get("/static/{version}/{name:path}")
-def static_file(request: Request, version: str, name: str) -> Response:
+def static_file(
+    request: Request, version: Annotated[str, Path(max_length=64)], name: Annotated[str, Path(max_length=200)]
+) -> Response:
     return static_files.answer(request, version, name)
 
 
@@ -46,7 +49,9 @@ def keys(request: Request) -> Response:
 
 @router.post("/appearance")
 def appearance(
-    request: Request, theme: Annotated[Literal["light", "dark", "system"], Form()], next: Annotated[str, Form()] = "/"
+    request: Request,
+    theme: Annotated[Literal["light", "dark", "system"], Form()],
+    next: Annotated[str, Form(max_length=MAX_NEXT)] = "/",
 ) -> Response:
     response = RedirectResponse(here(next), 303)
     if theme == "system":

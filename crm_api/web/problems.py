@@ -6,8 +6,9 @@ from urllib.parse import quote, urlsplit
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from crm_api.limits import MAX_NEXT
 from crm_api.web.local_url import here
-from crm_api.web.templates import is_htmx, render, render_part
+from crm_api.web.templates import address, is_htmx, render, render_part
 from crm_api.web.toasts import Toast
 
 if TYPE_CHECKING:
@@ -40,11 +41,16 @@ def problem_page(request: Request, problem: "Problem") -> Response:
 
 def _to_sign_in(request: Request) -> Response:
     if not is_htmx(request):
-        wanted = here(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
-        wish = f"?next={quote(wanted)}" if request.method == "GET" and wanted != "/" else ""
+        wanted = here(address(request))
+        wish = _wish(wanted) if request.method == "GET" and wanted != "/" else ""
         return RedirectResponse(f"/sign-in{wish}", 303)
     wanted = here(_of_page(request.headers.get("HX-Current-URL", "")))
-    return Response(status_code=401, headers={"HX-Redirect": f"/sign-in?next={quote(wanted)}"})
+    return Response(status_code=401, headers={"HX-Redirect": f"/sign-in{_wish(wanted)}"})
+
+
+def _wish(wanted: str) -> str:
+    """Where they wanted to go, unless that is longer than the sign-in page takes."""
+    return f"?next={quote(wanted)}" if len(wanted) <= MAX_NEXT else ""
 
 
 def _of_page(url: str) -> str:

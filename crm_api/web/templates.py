@@ -33,7 +33,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(static=static, when=words.when, plural=words.plural, said=words.said, local=words.local)
+    environment.globals.update(
+        address=address, static=static, when=words.when, plural=words.plural, said=words.said, local=words.local
+    )
     environment.globals["system_banners"] = banners
     environment.globals["state_word"] = words.STATE_WORDS.__getitem__
     environment.filters.update(
@@ -50,6 +52,14 @@ def _environment() -> Environment:
 @cache
 def environment() -> Environment:
     return _environment()
+
+
+def address(request: Request) -> str:
+    """Path and query, as they were asked for. request.url raises for bytes in a query that are no UTF-8, and for some
+    hosts that a client may name: use nothing of it."""
+    query = request.scope["query_string"].decode("latin-1")
+    path: str = request.scope["path"]
+    return f"{path}?{query}" if query else path
 
 
 def is_htmx(request: Request) -> bool:
@@ -122,6 +132,6 @@ def _frame(request: Request, context: dict[str, Any]) -> dict[str, Any]:
         "operations": operations,
         "house": house,
         "console_url": request.app.state.settings.console_url,
-        "path": request.url.path,
+        "path": request.scope["path"],
         "system": system_now(request) if principal_of(request) and "system" not in context else None,
     }

@@ -4,17 +4,15 @@ What comes back in the cookie may be anybody's work: it is text, a way back of e
 it is no toast.
 """
 
-import base64
-import binascii
-import json
 import re
 from dataclasses import asdict, dataclass
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from crm_api.packed import pack, unpack
 from crm_api.web.cookies import clear_cookie, get_cookie, set_cookie
 from crm_api.web.local_url import here
 
@@ -60,20 +58,17 @@ def redirect(url: str, toast: Toast | None = None) -> Response:
 
 def _written(toast: Toast) -> str:
     short = asdict(toast) | {"title": toast.title[:_MAX_CHARACTERS], "text": toast.text[:_MAX_CHARACTERS]}
-    return base64.urlsafe_b64encode(json.dumps(short).encode()).decode()
-
-
-_read = TypeAdapter(Toast).validate_json
+    return pack(short)
 
 
 def kept(request: Request) -> Toast | None:
     """The toast that the last answer left; None if there is none, or if the cookie holds anything else."""
     value = get_cookie(request, COOKIE)
-    if not value or len(value) > _MAX_COOKIE:
+    if not value:
         return None
     try:
-        toast = _read(base64.urlsafe_b64decode(value))
-    except (ValidationError, ValueError, binascii.Error):
+        toast = unpack(value, Toast, _MAX_COOKIE)
+    except ValueError:
         return None
     fits = (
         max(len(toast.title), len(toast.text)) <= _MAX_CHARACTERS
