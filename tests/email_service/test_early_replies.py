@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import ssl
+import struct
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +15,7 @@ from typing import Any
 import pytest
 import trustme
 
+from email_service.transports.lines import Lines
 from email_service.transports.smtp import SmtpTransport
 from tests.support.smtp_client import LARGE, LETTER, certified, send
 from tests.support.smtp_server import Answer, SmtpServer
@@ -61,3 +67,36 @@ async def test_a_refusal_that_comes_with_the_go_ahead(
     verdict = (await send(transport, replace(LETTER, content=content))).verdict
     assert (verdict.kind, verdict.code) == ("failed", 554)
     assert (await send(transport)).verdict.kind == "accepted"
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
+async def test_what_lies_in_the_socket_when_a_write_fails_is_read(
+    authority: trustme.CA, ca_file: Path, encrypted: bool
+) -> None:
+    """The refusal and the reset both arrive while we are busy, so that the first thing that we do is to write."""
+    ready, gone = threading.Event(), threading.Event()
+
+    def refuse(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or the reset overtakes the refusal
+        if encrypted:
+            connection = certified(authority).wrap_socket(connection, server_side=True)
+        ready.wait()
+        connection.sendall(b"552 5.3.4 Too big\r\n")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        gone.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=refuse, args=(listener,))
+        server.start()
+        lines = Lines()
+        await asyncio.get_running_loop().create_connection(lambda: lines, *listener.getsockname())
+        if encrypted:
+            await lines.start_tls(ssl.create_default_context(cafile=str(ca_file)), "localhost", 30)
+        ready.set()
+        gone.wait(30)  # blocks the loop, and means to
+        lines.write(b"x" * 1000)
+        assert (await lines.reply(30))[0] == 552
+        assert not lines.is_open
+        server.join()

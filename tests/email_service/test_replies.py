@@ -231,6 +231,19 @@ async def test_what_is_said_about_the_message_on_a_kept_connection_is_meant(
     assert len(server.conversations) == 1
 
 
+async def test_what_we_refuse_ourselves_needs_no_other_connection(
+    server: SmtpServer, transport_to: Callable[..., SmtpTransport], pipelining: bool
+) -> None:
+    server.extensions = tuple("SIZE 1000" if each.startswith("SIZE") else each for each in server.extensions)
+    transport = transport_to(server)
+    await send(transport)
+    verdict = (await send(transport, LARGE)).verdict
+    assert (verdict.kind, verdict.phase, verdict.code) == ("failed", "mail", None)
+    assert len(server.conversations) == 1
+    assert (await send(transport)).verdict.kind == "accepted"
+    assert len(server.conversations) == 1
+
+
 async def test_once_content_has_left_no_other_connection_is_asked(
     server: SmtpServer, transport_to: Callable[..., SmtpTransport], pipelining: bool
 ) -> None:

@@ -4,6 +4,7 @@ import random
 from datetime import timedelta
 from uuid import uuid4
 
+import pytest
 from sqlalchemy import func, select
 from sqlmodel import col
 
@@ -155,6 +156,14 @@ def test_a_dead_address_is_suppressed(crm: Crm) -> None:
         found = session.get(Suppression, "gone@example.com")
         assert found is not None
         assert found.reason.startswith("There is no such mailbox.")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OutcomeKind if kind is not OutcomeKind.failed])
+def test_an_address_is_not_given_up_for_what_may_still_arrive(crm: Crm, kind: OutcomeKind) -> None:
+    delivery = crm.delivery(crm.send("ida@example.com").id)
+    apply(crm, outcome_of(delivery, kind=kind, suppress=True))
+    with crm.database.read() as session:
+        assert session.get(Suppression, "ida@example.com") is None
 
 
 def test_a_started_attempt_shows_until_its_outcome_comes(crm: Crm) -> None:
