@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from itertools import pairwise
 
 MAX_WORD = 40  # characters; longer ones are found by their beginning
 MAX_WORDS = 500  # of one customer
@@ -44,11 +45,17 @@ def words_of(texts: Iterable[str]) -> set[str]:
     return set(list(found)[:MAX_WORDS])
 
 
+def needed_words(query: str) -> list[str]:
+    """Its words, each once, but for those that begin another: "demir d" asks for no more than "demir" does."""
+    words = dict.fromkeys(split(query))
+    # sorted, a word that begins others stands right before one of them
+    begins = {word for word, following in pairwise(sorted(words)) if following.startswith(word)}
+    return [word for word in words if word not in begins]
+
+
 def query_words(query: str) -> list[str]:
     """What a query asks for; every one must begin one of the customer's words."""
-    words = list(dict.fromkeys(split(query)))
-    # "demir d" asks for no more than "demir" does
-    needed = [word for word in words if not any(other != word and other.startswith(word) for other in words)]
+    needed = needed_words(query)
     # a single letter tells little and costs much: it counts only where there is nothing better
     longer = [word for word in needed if len(word) > 1 or _UNSPACED.search(word)]
     return (longer or needed[:2])[:MAX_QUERY_WORDS]

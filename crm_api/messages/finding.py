@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, and_, false, func, intersect, or_, union, 
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from crm_api.customers.words import MAX_QUERY_WORDS, end_of, split, words_of
+from crm_api.customers.words import MAX_QUERY_WORDS, end_of, needed_words, words_of
 from crm_api.messages.models import Message, MessageWord, WaitingWords
 
 AT_ONCE = 500  # words or addresses in one row that waits
@@ -59,9 +59,7 @@ def _ways(query: str) -> list[list[str]]:
     whole = query.replace("\0", " ").strip().lower()  # no database text holds NUL
     if "@" in whole:
         return [[whole]]
-    words = list(dict.fromkeys(split(query)))
-    # "invoice in" asks for no more than "invoice" does
-    words = [word for word in words if not any(other != word and other.startswith(word) for other in words)]
+    words = needed_words(query)
     ways = [words[:MAX_QUERY_WORDS]] if words else []
     if words and whole not in words and len(whole.split()) == 1:
         ways.append([whole])  # perhaps the beginning of an address

@@ -27,6 +27,8 @@ NAME = "sandbox.posthaste.example"  # given, because looking the machine's own n
 MAX_MAIL_BYTES = 64 * MEGABYTE
 IDLE_SECONDS = 600  # longer than any client keeps a connection
 GRACE_SECONDS = 5
+MAX_CONNECTIONS = 500  # of more, the oldest is closed: a mail room has tens of them
+MAX_RECIPIENTS = 1000  # of one mail; 100 have to be taken (RFC 5321, section 4.5.3.1.8)
 
 
 class _Writer:
@@ -86,6 +88,8 @@ class Handler:
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        if len(envelope.rcpt_tos) >= MAX_RECIPIENTS:
+            return "452 4.5.3 Too many recipients"
         script = script_of(address)
         if script.wait:
             await asyncio.sleep(script.wait)
@@ -138,21 +142,26 @@ class Handler:
 
 class _Connections:
     def __init__(self) -> None:
-        self._open: set[SMTP] = set()
+        self._open: dict[SMTP, None] = {}  # oldest first
         self._none = asyncio.Event()
         self._none.set()
 
     def add(self, connection: SMTP) -> None:
-        self._open.add(connection)
+        if len(self._open) >= MAX_CONNECTIONS:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            if oldest.transport:
+                oldest.transport.abort()  # type: ignore[attr-defined]
+        self._open[connection] = None
         self._none.clear()
 
     def remove(self, connection: SMTP) -> None:
-        self._open.discard(connection)
+        self._open.pop(connection, None)
         if not self._open:
             self._none.set()
 
     async def close(self) -> None:
-        for connection in self._open:
+        for connection in list(self._open):
             if connection.transport:
                 connection.transport.close()
         await self._none.wait()

@@ -1,6 +1,7 @@
 """The sandbox's SMTP server, talked to by a real client."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import smtplib
@@ -184,3 +185,28 @@ def test_the_process_says_when_it_is_ready_and_stops_clean(tmp_path: Path) -> No
         assert process.wait(30) == 0
     assert not ready.exists()
     assert SandboxStore(tmp_path / SANDBOX_FILE).count() == 1
+
+
+async def test_who_holds_connections_keeps_nobody_out(store: SandboxStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crm_api.sandbox.smtp.MAX_CONNECTIONS", 5)
+    async with serving(store, 0) as port:
+        lines = [await asyncio.open_connection("127.0.0.1", port) for _ in range(12)]
+        async with connected(port) as client:
+            assert (await send(client, "anna@example.com")).code == 250
+        for reader, writer in lines[:7]:
+            with contextlib.suppress(ConnectionError):
+                await asyncio.wait_for(reader.read(), 30)  # until it is closed
+            writer.close()
+        for _, writer in lines[7:]:
+            writer.close()
+
+
+async def test_one_mail_has_so_many_recipients(store: SandboxStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crm_api.sandbox.smtp.MAX_RECIPIENTS", 3)
+    async with serving(store, 0) as port, connected(port) as client:
+        await client.mail("crm@example.com")
+        for number in range(3):
+            await client.rcpt(f"r{number}@example.com")
+        with pytest.raises(aiosmtplib.SMTPRecipientRefused) as refused:
+            await client.rcpt("one-more@example.com")
+        assert refused.value.code == 452
