@@ -39,7 +39,7 @@ class Route:
 
 
 FORM = Form(
-    "smtp://user:password@host:587?tls=starttls",
+    "smtp://user:password@host:587?tls=starttls, or :465?tls=implicit",
     ("smtp",),
     sign_in="both or none",
     parameters={"tls": tuple(PORTS)},

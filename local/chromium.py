@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from local import debian
+from local.environment import without_settings
 from local.errors import Unavailable
 
 Say = Callable[[str], None]
@@ -77,7 +78,7 @@ def _install_playwrights_own(say: Say) -> Path | None:
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    environment = without_settings(os.environ) | {"DEBIAN_FRONTEND": "noninteractive"}
     return subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from local import hints
 from local.cache import cache_dir, locked
+from local.environment import without_settings
 from local.errors import Unavailable
 
 # apt prints in the user's language and asks questions; neither helps here.
@@ -139,7 +140,7 @@ def _run(command: list[str], cwd: Path | None = None) -> str:
     done = subprocess.run(
         command,
         cwd=cwd,
-        env=os.environ | _ENVIRONMENT,
+        env=without_settings(os.environ) | _ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

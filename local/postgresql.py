@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from local import debian, leash, ports
+from local.environment import without_settings
 from local.errors import LocalError, Unavailable
 
 Say = Callable[[str], None]
@@ -133,7 +134,7 @@ class Cluster:
         with log.open("wb") as output:
             code = leash.start(
                 command,
-                env=os.environ | environment,
+                env=without_settings(os.environ) | environment,
                 cwd="/",
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -151,7 +152,7 @@ class Cluster:
         with log.open("ab") as output:
             self._server = leash.start(
                 [programs / "postgres", "-D", self._folder / "data", "-p", str(self.port)],
-                env=os.environ | environment,
+                env=without_settings(os.environ) | environment,
                 cwd="/",
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -159,7 +160,7 @@ class Cluster:
             )
         ready: list[str | Path] = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         deadline = time.monotonic() + 60.0
-        while subprocess.run(ready, env=os.environ | environment, check=False).returncode != 0:
+        while subprocess.run(ready, env=without_settings(os.environ) | environment, check=False).returncode != 0:
             if self._server.poll() is not None or time.monotonic() > deadline:
                 raise LocalError(f"PostgreSQL does not start:\n{log.read_text()[-2000:]}")
             time.sleep(0.05)

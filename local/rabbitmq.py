@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from local import leash, ports, rabbitmq_data, rabbitmq_names
+from local.environment import without_settings
 from local.errors import LocalError
 from local.management import Management
 from local.rabbitmq_programs import IMAGE, Programs, find
@@ -238,7 +239,7 @@ class Node:
         # Settings of another node in the environment would quietly become ours.
         clean = {
             name: value
-            for name, value in os.environ.items()
+            for name, value in without_settings(os.environ).items()
             if not re.match("(RABBITMQ|ERL|EPMD)_|NOTIFY_SOCKET$", name)
         }
         environment = (
@@ -279,7 +280,7 @@ class Node:
         as_us = ("--user", f"{os.getuid()}:{os.getgid()}", "-v", f"{self.folder / 'data'}:/var/lib/rabbitmq")
         self._find_queues(
             [docker, "run", "--rm", "--network", "none", *as_us, "--entrypoint", "erl", IMAGE],
-            os.environ,
+            without_settings(os.environ),
             Path("/var/lib/rabbitmq"),
         )
         self._server = self._run(
@@ -292,7 +293,7 @@ class Node:
                 *("-e", "RABBITMQ_NODENAME=" + self.name),
                 IMAGE,
             ],
-            dict(os.environ),
+            without_settings(os.environ),
             # Docker's own process keeps the container alive; only a signal to its client stops it.
             grace=STOP_SECONDS,
         )

@@ -8,7 +8,7 @@ from shared.alarms import Alarms
 
 COMMAND = "python -m crm_api broker"
 _RUN = (
-    f"Run `{COMMAND}`, with POSTHASTE_BROKER_ADMIN_URL and the users' passwords: it makes what is missing, gives the "
+    f"Run “{COMMAND}”, with POSTHASTE_BROKER_ADMIN_URL and the users’ passwords: it makes what is missing, gives the "
     "users their rights anew, and changes nothing else."
 )
 _RIGHTS = "broker-rights"

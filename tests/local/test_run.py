@@ -54,13 +54,15 @@ KNOWN = {
     "dispatch": {"DATABASE_URL", "AMQP_URL"},
     "sandbox": set(),
     "email_service": {"AMQP_URL", "SMTP_URL"},
+    "beam.smp": set(),
+    "epmd": set(),
 }
 
 
 def secrets_of_the_parts(launcher: Launcher) -> dict[str, set[str]]:
     found = {}
     for part in KNOWN:
-        pids = launcher.pids_of("-m", part)
+        pids = launcher.pids_of(*(("-m", part) if part not in ("beam.smp", "epmd") else (part,)))
         assert pids, f"{part} is not running"
         told = [f"/proc/{pid}/{what}" for pid in pids for what in ("environ", "cmdline")]
         words = b"\0".join(Path(each).read_bytes() for each in told).decode()
