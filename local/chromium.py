@@ -45,6 +45,8 @@ _FONTS = """\
 def find(say: Say = lambda _: None) -> Path:
     """The path of an executable Chromium; raises ``Unavailable`` with advice."""
     chosen = os.environ.get("POSTHASTE_CHROMIUM")
+    if chosen and not os.access(chosen, os.X_OK):
+        raise Unavailable(f"POSTHASTE_CHROMIUM: there is no program {chosen}")
     if chosen:
         return Path(chosen)
     for path in [*_FIXED, *(shutil.which(name) for name in _NAMES)]:

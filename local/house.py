@@ -70,6 +70,8 @@ class House:
             raise
 
     def _decide(self) -> None:
+        if not ports.is_ours(self.host):
+            raise LocalError(f"{PREFIX}HOST is {self.host!r}; it must be an address of this machine, like 127.0.0.1.")
         if not ports.is_free(self.port, self.host):
             raise LocalError(
                 f"Port {self.port} is taken by another program. Choose a free one: "

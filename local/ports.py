@@ -26,6 +26,16 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
     return False
 
 
+def is_ours(host: str) -> bool:
+    """Whether this machine has that address, so that something can listen there."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((host, 0))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def listens(port: int) -> bool:
     """Whether somebody listens there, on this machine."""
     try:

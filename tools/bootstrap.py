@@ -45,6 +45,12 @@ def main() -> None:
                 STAMP.write_text(json.dumps(wanted) + "\n")
     except LocalError as problem:
         sys.exit(str(problem))
+    except OSError as problem:  # a full disk, a folder of somebody else, POSTHASTE_CACHE_DIR that is a file
+        how = (
+            hints.hint(str(problem))
+            or "Look at whose it is, or name another place for what is kept (POSTHASTE_CACHE_DIR)."
+        )
+        sys.exit(f"{problem.filename}: {problem.strerror}.\n{how}")
 
 
 def _installed() -> dict[str, str]:

@@ -163,3 +163,12 @@ def test_words_and_what_mends_them(says: str, named: str) -> None:
     found = hints.hint(says)
     assert named in found
     assert bool(found) is bool(named)
+
+
+def test_a_place_for_downloads_that_is_none(checkout: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "bin").mkdir()
+    done = bootstrap(checkout, tmp_path / "bin", POSTHASTE_CACHE_DIR=str(tmp_path / "file"))
+    assert done.returncode == 1
+    assert "POSTHASTE_CACHE_DIR" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -89,6 +89,19 @@ def test_a_port_that_is_none(house: MakeHouse, tmp_path: Path, wrong: str) -> No
         house(tmp_path, PORT=wrong)
 
 
+@pytest.mark.parametrize("wrong", ["203.0.113.7", "a b", "127.0.0.1:8000", "2001:db8::7", "nobody.invalid"])
+def test_a_host_that_is_none_of_ours(house: MakeHouse, tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(LocalError, match="POSTHASTE_HOST"):
+        house(tmp_path, HOST=wrong)
+
+
+def test_a_secret_that_is_no_text_is_said_of_its_file(house: MakeHouse, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"hunter2\xff")
+    with pytest.raises(LocalError, match=r"POSTHASTE_ADMIN_PASSWORD_FILE: .*no text") as problem:
+        house(tmp_path / "data", ADMIN_PASSWORD_FILE=str(tmp_path / "secret"))
+    assert "hunter2" not in str(problem.value)
+
+
 def test_secrets_may_come_from_files(house: MakeHouse, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("amqp://user:word@broker.example/\n")
