@@ -1,6 +1,5 @@
 """Encoded words of RFC 2047, as mail programs write them, also wrongly: `=?utf-8?q?Ida_H=C3=B6lt?=`."""
 
-import base64
 import binascii
 import codecs
 import re
@@ -8,6 +7,7 @@ from itertools import groupby
 
 _WORD = re.compile(r"=\?([^?\s]{1,60})\?([BbQq])\?([^?\r\n]*)\?=")
 _CHARACTERS = re.compile(r"=([0-9A-Fa-f]{2})")
+_NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 # codecs that are no character sets, or that can raise whatever they are told to do about errors
 _NONE = {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "mbcs", "oem"}
 _ALIASES = {
@@ -81,8 +81,6 @@ def decode_words(text: str) -> str:
     end = 0
     for found in _WORD.finditer(text):
         content = _content(found[2], found[3])
-        if content is None:
-            continue
         between = text[end : found.start()]
         # white space between two encoded words is none (RFC 2047, section 6.2)
         if between and not (end and not between.strip(" \t\r\n")):
@@ -101,13 +99,17 @@ def decode_words(text: str) -> str:
     return "".join(read)
 
 
-def _content(way: str, content: str) -> bytes | None:
+def _content(way: str, content: str) -> bytes:
     data = content.encode("utf-8", "replace")
     if way in "qQ":
         return _CHARACTERS.sub(lambda found: chr(int(found[1], 16)), data.decode("latin-1").replace("_", " ")).encode(
             "latin-1"
         )
-    try:
-        return base64.b64decode(data.rstrip(b"=") + b"=" * (-len(data.rstrip(b"=")) % 4))
-    except (binascii.Error, ValueError):
-        return None
+    return loose_base64(data)
+
+
+def loose_base64(content: bytes) -> bytes:
+    """What base64 says (RFC 4648), as far as it goes: other signs are skipped, and an end that is cut is none."""
+    good = content.translate(None, _NOT_BASE64)
+    good = good[: len(good) - (len(good) % 4 == 1)]
+    return binascii.a2b_base64(good + b"=" * (-len(good) % 4))

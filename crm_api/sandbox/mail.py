@@ -1,20 +1,19 @@
 """A stored mail, read: what its header says, its text and HTML, its files. Never raises, whatever came in."""
 
-import email
-import email.message
-import email.policy
 import hashlib
+import mimetypes
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
-from email.header import decode_header, make_header
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from crm_api.sandbox import mime
 from crm_api.sandbox.store import StoredMail
+from shared.encoded_words import text_of
 
-# headers of the old kind are plain text: the new kind raises on some that are malformed
-_POLICY = email.policy.compat32
-MAX_HEADERS = 200
+_TEXTS = ("text/plain", "text/enriched", "text/markdown", "text/x-markdown")
+_MAILS = ("message/rfc822", "message/global", "message/news")
+_YEARS = range(1900, 9000)  # a date beyond them has no place in every zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class ReadMail:
 
     def header(self, name: str) -> str:
         """The first of that name, decoded; empty if there is none."""
-        return next((value for key, value in self.headers if key.lower() == name.lower()), "")
+        return mime.header_of(self.headers, name)
 
     @property
     def subject(self) -> str:
@@ -60,61 +59,67 @@ class ReadMail:
 
     @property
     def date(self) -> datetime | None:
+        """In UTC, as every page can show it; None if it is no date of this world."""
         with suppress(ValueError, TypeError, IndexError, OverflowError):
-            return parsedate_to_datetime(self.header("Date"))
+            found = parsedate_to_datetime(self.header("Date")[:100])
+            found = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+            return found if found.year in _YEARS else None
         return None
 
 
 def read_head(stored: StoredMail) -> ReadMail:
     """Only the header: for lists."""
-    return ReadMail(stored, _headers(email.message_from_bytes(stored.head, policy=_POLICY)))
+    return ReadMail(stored, mime.read_head(stored.head)[0])
 
 
 def read(stored: StoredMail) -> ReadMail:
-    message = email.message_from_bytes(stored.content, policy=_POLICY)
-    text = html = None
-    files = []
-    for part in message.walk():
-        if part.is_multipart():
-            continue
-        kind, name = part.get_content_type(), _filename(part)
-        if name is None and kind == "text/plain" and text is None:
-            text = _words(part)
-        elif name is None and kind == "text/html" and html is None:
-            html = _words(part)
+    headers, _ = mime.read_head(stored.content)
+    text, html, files = _contents(stored.content)
+    return ReadMail(stored, headers, text, html, tuple(files))
+
+
+def _contents(content: bytes, depth: int = 0) -> tuple[str | None, str | None, list[MailFile]]:
+    texts: list[str] = []
+    pages: list[str] = []
+    files: list[MailFile] = []
+    mail: bytes | None = None
+    for part in mime.walk(content):
+        first = not (part.inside == "multipart/alternative" and (pages if part.kind == "text/html" else texts))
+        if part.kind in _MAILS:
+            mail = mail or part.content
+            files.append(_mail_inside(part))
+        elif part.filename is None and not part.attached and part.kind in _TEXTS and first:
+            rest, inside = mime.uuencoded(part.content)
+            texts.append(_words(rest, part))
+            files += [
+                MailFile(_name(name, "application/octet-stream"), "application/octet-stream", it) for name, it in inside
+            ]
+        elif part.filename is None and not part.attached and part.kind == "text/html" and first:
+            pages.append(_words(part.content, part))
+        elif part.kind.startswith("multipart/"):  # without a boundary, or too deep: its words are all that it has
+            texts.append(_words(part.body, part))
         else:
-            files.append(MailFile(name or "unnamed", kind, _bytes(part)))
-    return ReadMail(stored, _headers(message), text, html, tuple(files))
+            files.append(MailFile(_name(part.filename, part.kind), part.kind, part.content))
+    if not texts and not pages and mail is not None and depth < 3:  # a mail that holds nothing but a mail
+        text, html, _ = _contents(mail, depth + 1)
+        return text, html, files
+    return "\n".join(texts) if texts else None, "\n".join(pages) if pages else None, files
 
 
-def _headers(message: email.message.Message) -> list[tuple[str, str]]:
-    return [(name, _decoded(value)) for name, value in message.items()[:MAX_HEADERS]]
+def _mail_inside(part: mime.Part) -> MailFile:
+    content = part.content
+    subject = mime.header_of(mime.read_head(content)[0], "Subject")
+    return MailFile(part.filename or f"{subject[:100] or 'unnamed'}.eml".replace("/", "_"), part.kind, content)
 
 
-def _decoded(value: object) -> str:
-    text = " ".join(str(value).splitlines()).strip()
-    with suppress(ValueError, LookupError):  # also what is decoded wrongly: UnicodeError is a ValueError
-        text = str(make_header(decode_header(text)))
-    return text.encode("utf-8", "replace").decode()
+def _name(name: str | None, kind: str) -> str:
+    """unnamed.pdf, if nobody has named it."""
+    if not name:
+        return f"unnamed{mimetypes.guess_extension(kind) or ''}"
+    last = name.replace("\\", "/").rpartition("/")[2].strip()
+    return "".join(one if one.isprintable() else "_" for one in last)[:200] or "unnamed"
 
 
-def _filename(part: email.message.Message) -> str | None:
-    name = None
-    with suppress(ValueError, LookupError, TypeError):
-        name = part.get_filename()
-    if name is None:
-        return "unnamed" if part.get_content_disposition() == "attachment" else None
-    return _decoded(name)
-
-
-def _bytes(part: email.message.Message) -> bytes:
-    payload = part.get_payload(decode=True)
-    return payload if isinstance(payload, bytes) else b""
-
-
-def _words(part: email.message.Message) -> str:
-    raw = _bytes(part)
-    try:
-        return raw.decode(part.get_content_charset() or "utf-8", "replace").replace("\r\n", "\n")
-    except LookupError:  # a character set that nobody knows
-        return raw.decode("utf-8", "replace").replace("\r\n", "\n")
+def _words(content: bytes, part: mime.Part) -> str:
+    text = text_of(content, part.parameters.get("charset"))
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")

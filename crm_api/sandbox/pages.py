@@ -25,6 +25,7 @@ router = APIRouter(include_in_schema=False)
 PAGE = 50
 MAX_ID = 2**62
 MAX_SOURCE_BYTES = 200_000
+MAX_SHOWN_CHARACTERS = 500_000
 MailId = Annotated[int, Path(ge=1, lt=MAX_ID)]
 Shown = Literal["html", "text", "headers", "source"]
 
@@ -88,6 +89,8 @@ def mail(
         mail=found,
         tabs=there,
         shown=shown,
+        text=(found.text or "")[:MAX_SHOWN_CHARACTERS],
+        text_cut=len(found.text or "") > MAX_SHOWN_CHARACTERS,
         source=content[:MAX_SOURCE_BYTES].decode("utf-8", "replace").replace("\r\n", "\n"),
         cut=len(content) > MAX_SOURCE_BYTES,
     )

@@ -11,10 +11,10 @@ import signal
 import sqlite3
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from email.parser import BytesHeaderParser
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from crm_api.sandbox.mime import header_of, read_head
 from crm_api.sandbox.scripts import Script, script_of
 from crm_api.sandbox.store import SANDBOX_FILE, NewMail, SandboxStore
 from crm_api.settings import MEGABYTE, CrmSettings
@@ -206,9 +206,7 @@ def _plain(address: str) -> str:
 
 
 def _message_id(content: bytes) -> str:
-    head = content.partition(b"\r\n\r\n")[0]
-    found = BytesHeaderParser().parsebytes(head).get("Message-ID")
-    return str(found).strip() if found else hashlib.sha256(content).hexdigest()
+    return header_of(read_head(content)[0], "Message-ID") or hashlib.sha256(content).hexdigest()
 
 
 @contextlib.asynccontextmanager

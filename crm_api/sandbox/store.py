@@ -17,6 +17,7 @@ SANDBOX_FILE = "sandbox.sqlite"  # in the data directory
 KEPT_MAILS = 10_000
 KEPT_BYTES = 512 * 1024 * 1024
 SWEEP_EVERY = 500  # mails
+MAX_HEAD_BYTES = 64 * 1024  # of each mail, that a list reads
 _BUSY_SECONDS = 30.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS mail (
@@ -45,9 +46,10 @@ class NewMail:
     content: bytes  # with CRLF, as it came
 
     def split(self) -> tuple[bytes, bytes]:
-        """The header with its empty line, and the body."""
-        head, blank, body = self.content.partition(b"\r\n\r\n")
-        return head + blank, body
+        """The header with its empty line, and the body. A header that is too long for a list goes on in the body."""
+        blank = self.content.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES)
+        end = blank + 4 if blank >= 0 else MAX_HEAD_BYTES
+        return self.content[:end], self.content[end:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,9 @@ class StoredMail:
         return self.head + self.body
 
 
-_LISTED = "id, received_at, sender, recipients, size, head"
+# substr of an empty blob is NULL
+_LISTED = f"id, received_at, sender, recipients, size, coalesce(substr(head, 1, {MAX_HEAD_BYTES}), x'')"
+_WHOLE = "id, received_at, sender, recipients, size, head, body"
 
 
 class SandboxStore:
@@ -142,7 +146,7 @@ class SandboxStore:
 
     def get(self, mail_id: int) -> StoredMail | None:
         with self._connect() as connection:
-            sql = f"SELECT {_LISTED}, body FROM mail WHERE id = ?"  # noqa: S608
+            sql = f"SELECT {_WHOLE} FROM mail WHERE id = ?"  # noqa: S608
             row = connection.execute(sql, (mail_id,)).fetchone()
         return _stored(*row) if row else None
 

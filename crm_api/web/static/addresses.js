@@ -172,7 +172,8 @@ const Addresses = (() => {
       const latin = Array.from(plain, (code) => String.fromCharCode(code)).join("").replace(/=([0-9A-Fa-f]{2})/g, (_, code) => String.fromCharCode(parseInt(code, 16)));
       return Uint8Array.from(latin, (sign) => sign.charCodeAt(0));
     }
-    try { return Uint8Array.from(atob(content.replace(/=+$/, "")), (sign) => sign.charCodeAt(0)); } catch { return null; }
+    const good = content.replace(/[^A-Za-z0-9+/]/g, "");
+    return Uint8Array.from(atob(good.length % 4 === 1 ? good.slice(0, -1) : good), (sign) => sign.charCodeAt(0));
   }
 
   function decodeWords(text) {
@@ -181,7 +182,6 @@ const Addresses = (() => {
     let end = 0;
     for (const found of text.matchAll(/=\?([^?\s]{1,60})\?([BbQq])\?([^?\r\n]*)\?=/g)) {
       const bytes = bytesOf(found[2], found[3]);
-      if (!bytes) continue;
       const between = text.slice(end, found.index);
       // white space between two encoded words is none (RFC 2047, section 6.2)
       if (between && !(end && !between.trim())) parts.push([null, between]);
