@@ -81,8 +81,12 @@ class MailRoomSettings(PosthasteSettings):
     connections: int = Field(10, ge=1, le=500, description="SMTP connections of each worker")
     room: OneLine = Field("", max_length=64, description="name of this mail room; default: the host name")
 
-    connect_seconds: Seconds = Field(30, description="longest wait for a TCP or TLS connection, seconds")
-    greeting_seconds: Seconds = Field(120, description="longest wait for greeting and EHLO, seconds")
+    connect_seconds: Seconds = Field(
+        30, description="longest wait for a TCP or TLS connection, shared by the addresses of the server, seconds"
+    )
+    greeting_seconds: Seconds = Field(
+        120, description="longest wait for the greeting, shared likewise, and for EHLO, seconds"
+    )
     command_seconds: Seconds = Field(300, description="longest wait after MAIL and RCPT, seconds")
     data_seconds: Seconds = Field(120, description="longest wait after DATA, seconds")
     dot_seconds: Seconds = Field(600, description="longest wait after the final dot, seconds; short ones cause doubles")

@@ -55,6 +55,37 @@ async def test_accepted(rig: Rig, server: SmtpServer, work) -> None:
     assert await rig.depth(topology.DEAD_QUEUE) == 0
 
 
+@pytest.mark.parametrize("pipelining", [False, True], ids=["in turn", "pipelined"])
+@pytest.mark.parametrize("text", ["421 4.7.0 Too many messages in this session", "451 4.3.0 Restarting"])
+async def test_a_worn_connection_costs_no_attempt_and_no_connections(
+    rig: Rig, server: SmtpServer, work, pipelining: bool, text: str
+) -> None:
+    if pipelining:
+        server.extensions += ("PIPELINING",)
+    worker = await work()
+    first, second = command(), command("bo@example.com")
+    await rig.send(first)
+    await rig.until(first, "accepted")
+    server.answer("mail", text)
+    await rig.send(second)
+    (outcome,) = await rig.until(second, "accepted")
+    assert outcome.attempt == 1
+    assert text in [line.text for line in outcome.talk]  # it is told all the same
+    assert worker._throttle.limit == worker._throttle.most
+
+
+async def test_a_large_message_that_is_refused_midway_is_not_sent_again(rig: Rig, server: SmtpServer, work) -> None:
+    await work()
+    server.answer("content", Answer("552 5.3.4 Too big", after=200_000, half=True), always=True)
+    cmd = command(text="All that there is to say.\n" * 100_000)
+    await rig.send(cmd)
+    (outcome,) = await rig.until(cmd, "failed")
+    assert (outcome.phase, outcome.code, outcome.suppress) == ("data", 552, False)
+    assert len(server.lines("DATA")) == 1
+    await rig.until_empty()
+    assert len(await rig.dead()) == 1
+
+
 async def test_deferred_waits_in_its_queue_and_comes_back_by_itself(rig: Rig, server: SmtpServer, work) -> None:
     await work()
     server.answer("rcpt", "450 4.2.1 Greylisted", "451 4.3.0 Trouble")
