@@ -4,8 +4,10 @@ A wrong password is tried once a mechanism: servers count. Which one was taken i
 connection begins with it and does not collect the same refusals again.
 """
 
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from dataclasses import dataclass, field, replace
 
 from aiosmtplib import SMTPException
 from aiosmtplib.auth import auth_crammd5_verify, auth_login_encode, auth_plain_encode
@@ -24,9 +26,30 @@ Say = Callable[..., Awaitable[Reply]]  # a line, and what the transcript shows i
 
 @dataclass
 class Remembered:
-    """For all connections of this process to one server."""
+    """For all connections of this process to one server.
 
-    mechanism: str = ""
+    Until one has been let in they sign in one after another, and those that waited share a refusal: ten connections
+    at once would otherwise try a wrong password ten times.
+    """
+
+    mechanism: str = ""  # that was taken last; empty: none yet, or not any more
+    refusal: Stopped | None = None
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @contextlib.asynccontextmanager
+    async def one_at_a_time(self) -> AsyncIterator[None]:
+        """Raises Stopped."""
+        if self.mechanism:
+            yield
+            return
+        before = self.refusal
+        async with self.turn:
+            if self.refusal is not before and self.refusal is not None and not self.mechanism:
+                raise Stopped(replace(self.refusal.verdict))
+            yield
+
+    def refused(self, stopped: Stopped) -> None:
+        self.mechanism, self.refusal = "", stopped
 
 
 class SignIn:

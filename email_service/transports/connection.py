@@ -41,15 +41,11 @@ class Connection:
     async def open(self, talk: Talk) -> None:
         """Connected, encrypted as the route wants it, and signed in; else raises Stopped, closed."""
         self.dialogue = Dialogue(Lines(), talk)
-        sign_in = SignIn(self._route, self._server.sign_in, self._settings.greeting_seconds)
         try:
             await self._introduced()
-            while self._route.user and not await sign_in.over(self.dialogue, self._auth_methods):
-                self.close()
-                await self._introduced()
-        except Stopped as stopped:
-            self.close()
-            raise sign_in.refusal or stopped from None
+            if self._route.user:
+                async with self._server.sign_in.one_at_a_time():
+                    await self._sign_in()
         except BaseException:
             self.close()
             raise
@@ -69,6 +65,19 @@ class Connection:
         if self._route.tls == "starttls":
             await self._starttls()
             await self._ehlo()
+
+    async def _sign_in(self) -> None:
+        """Over this connection, or over another one where the next mechanism needs it."""
+        remembered = self._server.sign_in
+        sign_in = SignIn(self._route, remembered, self._settings.greeting_seconds)
+        try:
+            while not await sign_in.over(self.dialogue, self._auth_methods):
+                self.close()
+                await self._introduced()
+        except Stopped as stopped:
+            refusal = sign_in.refusal or stopped
+            remembered.refused(refusal)
+            raise refusal from None
 
     # ---- the address ---------------------------------------------------------------------------------------
 

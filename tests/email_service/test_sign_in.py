@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable
 from pathlib import Path
@@ -118,6 +119,26 @@ async def test_a_wrong_password_is_tried_once_a_mechanism(transport_to: To, end:
         probed = await transport.probe()
         assert probed is not None
         assert probed.pause == "auth"
+        assert len(server.passwords) == 6
+
+
+async def test_several_connections_at_once_try_a_wrong_password_once(transport_to: To) -> None:
+    async with SmtpServer(users=USERS, auth=ALL) as server:
+        transport = transport_to(server, user="me:wrong@")
+        conversations = await asyncio.gather(*(send(transport) for _ in range(6)))
+        assert {each.verdict.code for each in conversations} == {535}
+        assert len(server.passwords) == 3
+        await send(transport)  # one that comes later asks for itself
+        assert len(server.passwords) == 6
+
+
+async def test_several_connections_at_once_are_all_let_in(transport_to: To) -> None:
+    async with SmtpServer(users=USERS, auth=ALL) as server:
+        server.answer("auth cram-md5", "535 5.7.8 No", always=True)
+        transport = transport_to(server, user=ME)
+        conversations = await asyncio.gather(*(send(transport) for _ in range(6)))
+        assert {each.verdict.kind for each in conversations} == {"accepted"}
+        assert len(server.lines("AUTH CRAM-MD5")) == 1
         assert len(server.passwords) == 6
 
 
