@@ -24,7 +24,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import iter_route_contexts
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
@@ -203,11 +203,6 @@ def _pattern(path: str) -> re.Pattern[str]:
     return compile_path(path)[0]
 
 
-def database_away(error: OperationalError) -> Problem:
-    log.error("the database does not answer: %s", error.orig)
-    return Unavailable("The database does not answer. Nothing was done; try again in a moment.")
-
-
 def install_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def on_problem(request: Request, problem: Problem) -> Response:
@@ -219,10 +214,6 @@ def install_error_handlers(app: FastAPI) -> None:
             return answer(request, _Http(405, "Method Not Allowed"))  # a word that is no id, and a path of its own
         found = [FieldProblem(_field_name(tuple(item["loc"])), _sentence(item)) for item in error.errors()[:MAX_ERRORS]]
         return answer(request, Invalid("The request does not have the right form.", *found))
-
-    @app.exception_handler(OperationalError)
-    async def on_database(request: Request, error: OperationalError) -> Response:
-        return answer(request, database_away(error))
 
     @app.exception_handler(DataError)
     async def on_unstorable(request: Request, error: DataError) -> Response:

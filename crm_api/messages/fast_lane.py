@@ -5,12 +5,11 @@ what is wrong with it; both end in the same function.
 """
 
 from pydantic import ValidationError
-from sqlalchemy.exc import OperationalError
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crm_api.auth.guard import allow
-from crm_api.errors import Problem, answer, database_away
+from crm_api.errors import Problem, answer
 from crm_api.messages.api import create_message
 from crm_api.messages.idempotency import MAX_CHARACTERS
 from crm_api.messages.schemas import MessageDraft
@@ -60,8 +59,6 @@ class FastLane:
             )
         except Problem as problem:
             response = answer(request, problem)
-        except OperationalError as error:
-            response = answer(request, database_away(error))
         await response(scope, receive, send)
 
 

@@ -23,6 +23,7 @@ HEADINGS = {
     413: "That is too large",
     422: "Something does not fit",
     429: "That was too much at once",
+    503: "One moment, please",
 }
 
 
@@ -31,6 +32,8 @@ def problem_page(request: Request, problem: "Problem") -> Response:
     if problem.status == 401:
         return _to_sign_in(request)
     heading = HEADINGS.get(problem.status, "Something went wrong")
+    if problem.status == 503:
+        request.state.principal = None  # what else stands on a page for them is asked of the database, too
     if is_htmx(request):
         toast = Toast(heading, problem.detail, trouble=True)
         response = render_part(request, "parts/toast_only.html", status=problem.status, toast=toast)
