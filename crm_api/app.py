@@ -16,11 +16,13 @@ from crm_api.db import Database
 from crm_api.errors import install_error_handlers
 from crm_api.messages.fast_lane import FastLane
 from crm_api.messages.intake import Intake
+from crm_api.monitoring import alarms
 from crm_api.routes import router
 from crm_api.sandbox.service import finish_clearing
 from crm_api.sandbox.store import SANDBOX_FILE, SandboxStore
 from crm_api.senders import allowed as senders
 from crm_api.settings import CrmSettings
+from crm_api.web.away import DatabaseAway
 from crm_api.web.body_limit import BodyLimit, largest_request, ordinary_request
 from crm_api.web.openapi import describe_problems
 from crm_api.web.proxies import TrustedProxies
@@ -38,7 +40,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
     database = Database(settings.database)
     files = FileStore(settings.files_dir)
     sandbox = SandboxStore(settings.data_dir / SANDBOX_FILE)
-    feed = ChangeFeed(database.url, {"sandbox": sandbox.path})
+    feed = ChangeFeed(database.url, {"sandbox": sandbox.path}, alarms.tell_deaf)
     feed.on(access.TOPIC, access.look_again)
     feed.on(senders.TOPIC, senders.look_again)
 
@@ -72,6 +74,7 @@ def create_app(settings: CrmSettings) -> FastAPI:
     install_error_handlers(app)
     app.add_middleware(FastLane)
     app.add_middleware(Door)
+    app.add_middleware(DatabaseAway)
     app.add_middleware(ReadersZone)
     app.add_middleware(BodyLimit, most=largest_request(settings), ordinary=ordinary_request(settings))
     app.add_middleware(SecurityHeaders, public_url=settings.public_url)

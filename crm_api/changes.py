@@ -2,6 +2,9 @@
 
 A transaction announces topics; they become visible with its commit. On PostgreSQL they travel by NOTIFY. On SQLite
 they are rows of `change`, and `PRAGMA data_version` tells cheaply that another connection has committed.
+
+A pooler that gives away the connection after each transaction (PgBouncer's transaction mode) never passes a NOTIFY on.
+So each feed sends one to itself first. If it does not come, changes are written as rows here, too, and asked for.
 """
 
 import asyncio
@@ -9,30 +12,37 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 from sqlalchemy import delete, insert, text
 from sqlmodel import Field, Session, SQLModel
 
 from shared.clock import now
+from shared.tasks import run_forever
 
 log = logging.getLogger(__name__)
 
 SQLITE_POLL_SECONDS = 0.01
 FILE_POLL_SECONDS = 0.05
+DEAF_POLL_SECONDS = 0.25
+DEAF_EVERYTHING_SECONDS = 5.0  # for changes of processes that know nothing of our pooler
+PROBE_SECONDS = 3.0  # a NOTIFY takes some milliseconds
+PROBE_AGAIN_SECONDS = 300.0
 KEPT = timedelta(minutes=5)
 EVERYTHING = "*"  # something was missed: whoever listens should look again
-_CHANNEL = "posthaste"
+CHANNEL = "posthaste"
 _MAX_NOTIFY_BYTES = 7900  # PostgreSQL's limit is 8000
 
 
 class Change(SQLModel, table=True):
-    """SQLite only. Rows older than KEPT are swept by dispatch; an id is never used again."""
+    """On SQLite, and where no NOTIFY is heard. Rows older than KEPT are swept by dispatch; no id is used again."""
 
     __table_args__ = {"sqlite_autoincrement": True}
 
@@ -54,10 +64,24 @@ def publish_topics(session: Session) -> None:
         at = time.time()
         session.execute(insert(Change), [{"topic": topic, "at": at} for topic in topics])
         return
+    session.execute(text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": as_payload(topics)})
+    if deafness.rows_too:
+        session.execute(insert(Change), [{"topic": topic, "at": time.time()} for topic in topics])
+
+
+def as_payload(topics: Iterable[str]) -> str:
     payload = " ".join(topics)
-    if len(payload.encode()) > _MAX_NOTIFY_BYTES:
-        payload = EVERYTHING
-    session.execute(text("SELECT pg_notify(:channel, :payload)"), {"channel": _CHANNEL, "payload": payload})
+    return payload if len(payload.encode()) <= _MAX_NOTIFY_BYTES else EVERYTHING
+
+
+@dataclass
+class _Deafness:
+    """Of this process: whether a NOTIFY does not arrive, so that what changes is written as rows, too."""
+
+    rows_too: bool = False
+
+
+deafness = _Deafness()
 
 
 def sweep(session: Session) -> None:
@@ -98,8 +122,15 @@ class Subscription:
 class ChangeFeed:
     """Hears every commit's topics and hands them to the subscriptions. Lives in one event loop."""
 
-    def __init__(self, url: str, files: Mapping[str, Path] | None = None) -> None:
-        """files: topic → an SQLite file of another process; any commit to it is a change of that topic."""
+    def __init__(
+        self,
+        url: str,
+        files: Mapping[str, Path] | None = None,
+        tell_deaf: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        """files: topic → an SQLite file of another process; any commit to it is a change of that topic.
+        tell_deaf: is called with whether what others NOTIFY is not heard, each time that it was tried."""
+        self._tell_deaf = tell_deaf
         self._url = url
         self._files = files or {}
         self._subscriptions: set[Subscription] = set()
@@ -109,17 +140,16 @@ class ChangeFeed:
 
     async def start(self) -> None:
         listen = self._listen_sqlite if self._url.startswith("sqlite") else self._listen_postgresql
-        self._tasks = [asyncio.create_task(self._keep(listen), name="changes")]
+        self._tasks = [run_forever(self._keep(listen), "changes")]
         for topic, path in self._files.items():
             listen_file = partial(self._listen_file, topic, path)
-            self._tasks.append(asyncio.create_task(self._keep(listen_file), name=f"changes of {topic}"))
+            self._tasks.append(run_forever(self._keep(listen_file), f"changes of {topic}"))
 
     async def close(self) -> None:
         self.closed = True
         for task in self._tasks:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tell({EVERYTHING})
 
     @contextlib.contextmanager
@@ -183,7 +213,58 @@ class ChangeFeed:
     async def _listen_postgresql(self) -> AsyncIterator[set[str]]:
         url = self._url.replace("postgresql+psycopg://", "postgresql://")
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-            await connection.execute(f"LISTEN {_CHANNEL}")
+            await connection.execute(f"LISTEN {CHANNEL}")
             yield {EVERYTHING}
-            async for notice in connection.notifies():
-                yield set(notice.payload.split(" "))
+            deaf = not await _hears_itself(connection, url)
+            if deaf and not deafness.rows_too:
+                log.warning(
+                    "a NOTIFY is not heard over this connection: what others change is asked for, four times a second. "
+                    "DATABASE_URL must lead to PostgreSQL itself, or to a pooler in session mode"
+                )
+            deafness.rows_too = deaf
+            self._tell_deaf(deaf)
+            if not deaf:
+                yield {EVERYTHING}  # what came while the probe was under way
+                async for notice in connection.notifies():
+                    yield set(notice.payload.split(" "))
+                return
+        async for topics in self._ask_postgresql(url):
+            yield topics
+
+    async def _ask_postgresql(self, url: str) -> AsyncIterator[set[str]]:
+        """For a while; then it is tried again whether a NOTIFY is heard."""
+        loop = asyncio.get_running_loop()
+        end, everything_at = loop.time() + PROBE_AGAIN_SECONDS, 0.0
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True, prepare_threshold=None) as connection:
+            seen: set[int] = set()
+            newest = -1
+            while loop.time() < end:
+                # numbers are given before a commit: one that is lower may come later
+                rows = await (await connection.execute(_NEWER, (newest - OVERTAKEN,))).fetchall()
+                topics = {topic for number, topic in rows if number not in seen and newest >= 0}
+                newest = max((number for number, _ in rows), default=max(newest, 0))
+                seen = {number for number, _ in rows}
+                if loop.time() >= everything_at:
+                    everything_at = loop.time() + DEAF_EVERYTHING_SECONDS
+                    topics.add(EVERYTHING)
+                if topics:
+                    yield topics
+                await asyncio.sleep(DEAF_POLL_SECONDS)
+
+
+OVERTAKEN = 500  # changes
+_NEWER = b"SELECT id, topic FROM change WHERE id > %s ORDER BY id DESC LIMIT 5000"
+
+
+async def _hears_itself(connection: psycopg.AsyncConnection[Any], url: str) -> bool:
+    """Whether what another connection says is heard over this one."""
+    probe = f"probe:{uuid4()}"
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True, prepare_threshold=None) as other:
+        await other.execute("SELECT pg_notify(%s, %s)", (CHANNEL, probe))
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PROBE_SECONDS
+    while (left := deadline - loop.time()) > 0:
+        async for notice in connection.notifies(timeout=left, stop_after=1):
+            if notice.payload == probe:
+                return True
+    return False

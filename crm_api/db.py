@@ -14,17 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import DateTime, Dialect, Engine, String, create_engine, event
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session
 
 from crm_api.changes import publish_topics
 from crm_api.hot import Hot
+from shared.postgresql import prepare_nothing_behind_pooler
 from shared.turns import Turns
 
 SQLITE_BUSY_MS = 30_000
 FRESH_SECONDS = 1.0
+# libpq's; what swallows packets would else be waited for by every request, for minutes. The URL may say otherwise
+PATIENCE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -126,7 +129,21 @@ def _prepare_sqlite(engine: Engine) -> None:
 
 
 def _postgresql(url: str, **more: Any) -> Engine:
-    engine = create_engine(url, max_overflow=20, pool_use_lifo=True, hide_parameters=True, **more)
+    asked = make_url(url).query
+    patience = {name: value for name, value in PATIENCE.items() if name not in asked}
+    engine = create_engine(
+        url, max_overflow=20, pool_use_lifo=True, hide_parameters=True, connect_args=patience, **more
+    )
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _: Any) -> None:
+        try:
+            was, connection.autocommit = connection.autocommit, True
+            prepare_nothing_behind_pooler(connection)
+            connection.autocommit = was
+        except BaseException:  # nobody else has it yet
+            connection.close()
+            raise
 
     # whether a connection still is one is asked only if it rested: to ask is a journey
     @event.listens_for(engine, "checkin")

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Dialect, Table
 
-from crm_api.changes import _CHANNEL, _MAX_NOTIFY_BYTES, EVERYTHING, Change
+from crm_api.changes import CHANNEL, Change, as_payload, deafness
 
 Row = Mapping[str, Any]  # column → value
 
@@ -70,10 +70,11 @@ class Hot:
         if self._sqlite:
             at = time.time()
             self.insert(_changes, [{"id": None, "topic": topic, "at": at} for topic in told])
-        else:
-            payload = " ".join(told)
-            short = payload if len(payload.encode()) <= _MAX_NOTIFY_BYTES else EVERYTHING
-            self._driver.execute("SELECT pg_notify(%s, %s)", (_CHANNEL, short))
+            return
+        self._driver.execute("SELECT pg_notify(%s, %s)", (CHANNEL, as_payload(told)))
+        if deafness.rows_too:
+            for topic in told:  # the database gives the numbers
+                self._driver.execute("INSERT INTO change (topic, at) VALUES (%s, %s)", (topic, time.time()))
 
     def _each(self, prepared: "_Prepared", rows: Sequence[Row]) -> None:
         statement, values = prepared

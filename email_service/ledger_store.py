@@ -9,14 +9,16 @@ import contextlib
 import logging
 import queue
 import sqlite3
-import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
 
+from shared.postgresql import prepare_nothing_behind_pooler
+from shared.tasks import WatchedThread
 from shared.turns import Turns
 
 log = logging.getLogger("ledger")
@@ -126,6 +128,7 @@ class _Postgresql:
     def connect(self) -> None:
         connection = psycopg.connect(self._url, autocommit=True, connect_timeout=BUSY_SECONDS)
         self._connection = connection
+        prepare_nothing_behind_pooler(connection)
         with connection.transaction():
             # several mail rooms may start at once, and IF NOT EXISTS alone does not keep them apart
             connection.execute("SELECT pg_advisory_xact_lock(7650241)")
@@ -170,7 +173,7 @@ class Store:
         self.trouble = ""
         self._database = database
         self._waiting: queue.SimpleQueue[tuple[Operation, asyncio.Future[Any]] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._thread: WatchedThread | None = None
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -179,7 +182,7 @@ class Store:
         self._loop = asyncio.get_running_loop()
         opened: asyncio.Future[Any] = self._loop.create_future()
         # all in the one thread that nobody waits for at the end of the process: even this may take for ever
-        self._thread = threading.Thread(target=self._open_and_run, args=(opened,), name="ledger", daemon=True)
+        self._thread = WatchedThread(partial(self._open_and_run, opened), "ledger", self._loop)
         self._thread.start()
         await opened
 

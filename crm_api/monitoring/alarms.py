@@ -58,3 +58,18 @@ def _of_row(row: Process) -> list[Alarm]:
         return msgspec.convert(row.data.get("alarms", []), list[Alarm])
     except msgspec.ValidationError:
         return []
+
+
+def tell_deaf(deaf: bool) -> None:
+    """As ChangeFeed's: whether what other processes change is not heard."""
+    if deaf:
+        raise_alarm("changes", NOT_HEARD, NOT_HEARD_ADVICE)
+    else:
+        clear("changes")
+
+
+NOT_HEARD = "Changes are not told by the database but asked for, so pages and sending are a little slower."
+NOT_HEARD_ADVICE = (
+    "POSTHASTE_DATABASE_URL leads to a pooler in transaction mode, which passes no NOTIFY on. It must lead to "
+    "PostgreSQL itself, or to a pooler in session mode."
+)
