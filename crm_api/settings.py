@@ -63,8 +63,9 @@ class CrmSettings(PosthasteSettings):
     api_key: SecretStr | None = Field(None, description="a first API key, for `Authorization: Bearer …`")
     secret_key: SecretStr | None = Field(
         None,
-        description="what second factors are encrypted with in the database; an older one that still opens may follow "
-        "after a comma; default: made up once, in secret.key in the data directory",
+        description="what second factors, and links and codes under way, are encrypted with in the database; an older "
+        "one that still opens may follow after a comma; default: made up once, in secret.key in the data directory. "
+        "Webs and dispatches on several machines need the same one",
     )
     openid_issuer: str | None = Field(
         None, description="OpenID Connect provider whose people may sign in, like https://login.example.com/realms/work"

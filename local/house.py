@@ -20,7 +20,7 @@ ADMIN_EMAIL = "admin@posthaste.example"
 # part does not know, nobody learns from it
 SECRETS: dict[str, set[str]] = {
     "DATABASE_URL": {"migrate", "web", "dispatch"},
-    "SECRET_KEY": {"migrate", "web"},
+    "SECRET_KEY": {"migrate", "web", "dispatch"},
     "ADMIN_PASSWORD": {"migrate"},
     "API_KEY": {"migrate"},
     "OPENID_CLIENT_SECRET": {"web"},

@@ -9,7 +9,8 @@ from crm_api.auth import links
 from crm_api.auth.models import User
 from crm_api.auth.principal import Principal
 from crm_api.messages.schemas import MessageDraft, RecipientDraft
-from crm_api.messages.service import create
+from crm_api.messages.service import create, deliveries
+from crm_api.messages.states import State
 from crm_api.settings import CrmSettings
 from shared.clock import now
 from shared.files import FileStore
@@ -44,12 +45,19 @@ def send_link(
     session: Session, files: FileStore, settings: CrmSettings, by: Principal, user: User, kind: links.Kind
 ) -> None:
     """Makes the link and its letter. Earlier links of this kind end. Raises Invalid for an address that is none."""
-    values = {"inviter": by.name}
+    values, token = {"inviter": by.name}, None
     if settings.openid_only:
         subject, text = _WELCOME
         values |= {"link": f"{settings.base_url}/sign-in", "label": settings.openid_label}
     else:
         subject, text = _LETTERS[kind]
-        values["secret_link"] = url_of(settings, links.make(session, user, kind))
+        token = links.make(session, user, kind)
+        values["secret_link"] = url_of(settings, token)
     to = RecipientDraft(email=user.email, name=user.name, fields=values)
-    create(session, files, settings, MessageDraft(to=[to], subject=subject, text=text, lane=Lane.urgent), by, now())
+    draft = MessageDraft(to=[to], subject=subject, text=text, lane=Lane.urgent)
+    message = create(session, files, settings, draft, by, now())
+    if token:
+        (delivery,) = deliveries(session, message.id)[0]
+        links.put_in_letter(session, token, delivery.id)
+        if delivery.state == State.suppressed:
+            links.forget(session, user.id, kind)

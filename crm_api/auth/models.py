@@ -79,6 +79,10 @@ class OneTimeLink(SQLModel, table=True):
     token_hash: str = Field(primary_key=True)
     user_id: UUID = Field(foreign_key="crm_user.id", index=True)
     kind: str
+    address: str = Field(description="the account's when it was made: an account that has another now has no such link")
+    delivery_id: UUID | None = Field(
+        default=None, foreign_key="delivery.id", index=True, description="the letter it is in"
+    )
     created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
 

@@ -1,6 +1,7 @@
 """What we must be able to read again, encrypted: second factors in the database, and what a browser carries for us."""
 
 import base64
+import hmac
 import os
 import secrets
 from pathlib import Path
@@ -29,6 +30,11 @@ class Seal:
 
     def close(self, text: str, purpose: str) -> str:
         return self._of(purpose).encrypt(text.encode()).decode()
+
+    def hash(self, text: str, purpose: str) -> str:
+        """For what is compared and never read again, and could be guessed: nobody can try it without the newest key."""
+        derived = HKDF(SHA256(), 32, salt=None, info=f"hash, {purpose}".encode()).derive(self._keys[0])
+        return hmac.new(derived, text.encode(), "sha256").hexdigest()
 
     def open(self, sealed: str, purpose: str, seconds: int | None = None) -> str | None:
         """None if it is none of ours, was sealed for something else, or longer ago than that."""

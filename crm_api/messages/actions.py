@@ -14,6 +14,7 @@ from crm_api.auth.principal import Principal
 from crm_api.changes import announce
 from crm_api.dead_letters.models import DeadLetterRemoval
 from crm_api.errors import Conflict, FieldProblem, Forbidden, Invalid
+from crm_api.messages import secret_fields
 from crm_api.messages.counts import count_moves
 from crm_api.messages.models import Delivery, DeliveryEntry, Message, MessageWord, Suppression
 from crm_api.messages.service import get, get_delivery
@@ -95,6 +96,9 @@ def _cancel(session: Session, message: Message, rows: list[Delivery], principal:
             _note(session, delivery, "cancelled", principal)
     for delivery in cancelled:
         session.refresh(delivery)
+    secret_fields.forget(
+        session, [row.id for row in cancelled if secret_fields.has_secret(row.fields)], State.cancelled
+    )
     if cancelled:
         record(session, principal, "message.cancelled", message.id, message.subject, letters=len(cancelled))
     count_moves(session, ((row.message_id, State.pending, State.cancelled) for row in cancelled), at)
@@ -113,6 +117,8 @@ def retry(
     delivery = get_delivery(session, delivery_id)
     message = _message_of(session, delivery, principal)
     _check_settled(delivery, RETRYABLE, "sent again")
+    if secret_fields.has_secret(delivery.fields):
+        raise Conflict(f"This letter cannot be sent again. {secret_fields.GONE}")
     try:
         to = clean_address(address) if address else delivery.address
     except BadAddress as problem:
@@ -160,6 +166,8 @@ def discard(session: Session, delivery_id: UUID, principal: Principal) -> Delive
     message = _message_of(session, delivery, principal)
     _check_settled(delivery, DISCARDABLE, "discarded")
     _note(session, delivery, "discarded", principal)
+    if secret_fields.has_secret(delivery.fields):
+        secret_fields.forget(session, [delivery.id], State.discarded)
     _move(session, delivery, State.discarded, done_at=now())
     record(
         session,

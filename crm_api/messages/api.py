@@ -57,7 +57,7 @@ async def create_message(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Takes a message in. 202 means it is committed: it is sent, or a person sees it fail."""
-    key = key_of(signed_in.scope, idempotency_key, draft)
+    key = key_of(signed_in.scope, idempotency_key, draft, intake.digest)
     answer = await intake.take(Request(draft, signed_in, now(), _tell, key))
     headers = {"Location": f"/api/v1/messages/{answer.message_id}"}
     if answer.replayed:

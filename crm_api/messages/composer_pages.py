@@ -1,6 +1,5 @@
 """The composer's routes: its own page, sending, preview, files, undo. Each answers a plain form and htmx alike."""
 
-import hashlib
 from dataclasses import replace
 from typing import Annotated, Any
 from uuid import UUID
@@ -202,8 +201,8 @@ def send(
             senders = offers(session, settings, signed_in, form.sender)
         draft = draft_of(form, settings, senders)
         # the token alone is not the key: who goes back, changes the letter and sends it means another one
-        body = hashlib.sha256(draft.model_dump_json().encode()).hexdigest()
-        key = key_of(signed_in.scope, f"page:{form.token}:{body[:32]}" if form.token else None, draft)
+        body = intake.digest(draft.model_dump_json())
+        key = key_of(signed_in.scope, f"page:{form.token}:{body[:32]}" if form.token else None, draft, intake.digest)
         answer = from_thread.run(intake.take, Taken(draft, signed_in, clicked_at, lambda _: "", key))
     except (Invalid, TooLarge, TooMany) as wrong:
         return _back_with(request, signed_in, database, settings, form, wrong)

@@ -4,8 +4,7 @@ The key is stored in the transaction of the message itself, so there is no momen
 other. Two requests that race for one key: the database lets one win, the other finds its answer.
 """
 
-import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -53,13 +52,13 @@ class Before:
     answer: str
 
 
-def key_of(scope: str, key: str | None, body: BaseModel) -> Key | None:
-    """None without a key; raises Invalid for one that is none."""
+def key_of(scope: str, key: str | None, body: BaseModel, digest: Callable[[str], str]) -> Key | None:
+    """None without a key; raises Invalid for one that is none. digest: of the body as JSON."""
     if key is None:
         return None
     if not 1 <= len(key) <= MAX_CHARACTERS or not key.isprintable():
         raise Invalid.field("Idempotency-Key", f"1 to {MAX_CHARACTERS} printable characters.")
-    return Key(scope, key, hashlib.sha256(body.model_dump_json().encode()).hexdigest())
+    return Key(scope, key, digest(body.model_dump_json()))
 
 
 def answered(hot: Hot, keys: Collection[Key]) -> dict[tuple[str, str], Before]:

@@ -106,7 +106,7 @@ class MessageAttachment(SQLModel, table=True):
 
 
 class Delivery(SQLModel, table=True):
-    """One message to one recipient. fields: the recipient's values as they were when it was sent."""
+    """One message to one recipient. fields: the recipient's values as they were when it was sent, without secrets."""
 
     __table_args__ = (
         Index(
@@ -156,6 +156,15 @@ class Delivery(SQLModel, table=True):
     reply: str | None = None
     server: str | None = None
     queue_id: str | None = Field(default=None, description="as the server that took it names it")
+
+
+class DeliverySecret(SQLModel, table=True):
+    """What a delivery carries for its recipient alone, until it has come to an end; see secret_fields.py."""
+
+    __tablename__ = "delivery_secret"
+
+    delivery_id: UUID = Field(foreign_key="delivery.id", primary_key=True)
+    sealed: str
 
 
 class Attempt(SQLModel, table=True):

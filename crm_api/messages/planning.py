@@ -16,17 +16,20 @@ from sqlmodel import Session
 from crm_api.audit.models import AuditEntry
 from crm_api.audit.record import row as audit_row
 from crm_api.auth.principal import Principal
+from crm_api.auth.sealing import seal_of
 from crm_api.customers.models import Customer
 from crm_api.hot import Hot
+from crm_api.messages import secret_fields
 from crm_api.messages.attachments import attach
 from crm_api.messages.compose import prepare
 from crm_api.messages.finding import waiting_rows
-from crm_api.messages.models import Delivery, Message, MessageAttachment, StoredFile, WaitingWords
+from crm_api.messages.models import Delivery, DeliverySecret, Message, MessageAttachment, StoredFile, WaitingWords
 from crm_api.messages.recipients import Recipient
 from crm_api.messages.schemas import AttachmentOut, Counts, MessageDetail, MessageDraft
 from crm_api.messages.states import State
 from crm_api.settings import CrmSettings
 from shared.clock import now
+from shared.fields import SECRET
 from shared.files import FileStore
 from shared.ids import made_at, new_id
 
@@ -39,6 +42,7 @@ _file: Table = StoredFile.__table__  # type: ignore[attr-defined]
 _message: Table = Message.__table__  # type: ignore[attr-defined]
 _attachment: Table = MessageAttachment.__table__  # type: ignore[attr-defined]
 _delivery: Table = Delivery.__table__  # type: ignore[attr-defined]
+_secret: Table = DeliverySecret.__table__  # type: ignore[attr-defined]
 _words: Table = WaitingWords.__table__  # type: ignore[attr-defined]
 _customer: Table = Customer.__table__  # type: ignore[attr-defined]
 _none_yet: Row = dict.fromkeys(State, 0)
@@ -51,6 +55,7 @@ class Plan:
 
     message: Row
     deliveries: list[Row]
+    secrets: list[Row]  # of some deliveries
     attachments: list[MessageAttachment]
     files: list[StoredFile]  # that came with the draft
     audit: Row
@@ -121,10 +126,21 @@ def plan(
     }
     used = sorted(letter.fields)
     deliveries = [_delivery_row(message, recipient, used, due_at) for recipient in prepared.recipients]
+    secrets = _take_out_secrets(settings, deliveries) if any(name.startswith(SECRET) for name in used) else []
     audit = audit_row(principal, "message.sent", message_id, letter.subject.source, {"to": planned}) | {
         "id": message_id
     }
-    return Plan(message, deliveries, attached, new_files, audit)
+    return Plan(message, deliveries, secrets, attached, new_files, audit)
+
+
+def _take_out_secrets(settings: CrmSettings, deliveries: Sequence[Row]) -> list[Row]:
+    seal = seal_of(settings)
+    rows = []
+    for delivery in deliveries:
+        delivery["fields"], secret = secret_fields.take_out(delivery["fields"])
+        if secret:
+            rows.append(secret_fields.close(seal, delivery["id"], secret))
+    return rows
 
 
 def _delivery_row(message: Row, recipient: Recipient, used: Sequence[str], due_at: datetime) -> Row:
@@ -159,6 +175,8 @@ def _hold_back(one: Plan, reasons: Mapping[str, str]) -> None:
     for row in held:
         row.update(state=State.suppressed, done_at=at, reason=reasons[row["address"]])
     one.message.update(suppressed=len(held), pending=one.message["planned"] - len(held))
+    gone = {row["id"] for row in held}
+    one.secrets[:] = [row for row in one.secrets if row["delivery_id"] not in gone]
     if not one.message["pending"]:
         one.message.update(state=State.suppressed, done_at=at)
 
@@ -172,6 +190,8 @@ def store(hot: Hot, plans: Sequence[Plan]) -> None:
     hot.insert(_message, [one.message for one in plans])
     hot.insert(_attachment, [row.model_dump() for one in plans for row in one.attachments])
     hot.insert(_delivery, [row for one in plans for row in one.deliveries])
+    if secrets := [row for one in plans for row in one.secrets]:
+        hot.insert(_secret, secrets)
     hot.insert(_words, [row for one in plans for row in one.words])
     hot.insert(_audit, [one.audit for one in plans])
     hot.update(_customer, [{"id": customer, "written_at": written[customer]} for customer in sorted(written)])

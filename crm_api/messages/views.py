@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select
 from crm_api.messages import sayings, service, timeline
 from crm_api.messages.markdown import parts_of
 from crm_api.messages.models import Delivery, Message, MessageAttachment
+from crm_api.messages.secret_fields import GONE, has_secret
 from crm_api.messages.states import DISCARDABLE, OPEN, RETRYABLE, State
 from crm_api.monitoring import words
 from crm_api.monitoring.service import parts
@@ -81,6 +82,20 @@ class DeliveryView:
 
     @property
     def can_retry(self) -> bool:
+        return self._settled and not self.secret
+
+    @property
+    def secret(self) -> bool:
+        """Held a link or a code for its recipient alone, and cannot be sent again."""
+        return has_secret(self.delivery.fields)
+
+    @property
+    def secret_is_gone(self) -> str:
+        """Why it cannot be sent again, for a person; empty where that is no question."""
+        return GONE if self._settled and self.secret else ""
+
+    @property
+    def _settled(self) -> bool:
         return self.delivery.state in RETRYABLE and self.delivery.next_at is None
 
     @property

@@ -10,16 +10,19 @@ import time
 from functools import partial
 
 from pika import BasicProperties
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlmodel import Session
 
+from crm_api.auth.sealing import Seal
 from crm_api.changes import ChangeFeed
+from crm_api.monitoring import alarms
 from crm_api.outbox import store
 from crm_api.outbox.store import Claimed, Letters
+from crm_api.outcomes.store import apply
 from crm_api.writer import Writer
 from shared.amqp import AmqpProblem, LinkDown, Publisher, Unroutable, properties
 from shared.clock import now
-from shared.contracts import SendCommand, encode
+from shared.contracts import Outcome, OutcomeKind, SendCommand, encode
 from shared.lanes import Lane
 from shared.topology import COMMANDS, lane_key
 
@@ -30,15 +33,42 @@ LOOK_AGAIN_SECONDS = 5.0  # at the latest, should an announcement have been miss
 PAUSE_SECONDS = 1.0  # after the broker or the database refused
 
 
+class CannotLeave(AmqpProblem):
+    """Nothing that the broker could be given can be made of it; it has failed."""
+
+
+def _cannot_leave(row: Claimed, lane: Lane, problem: Exception) -> Outcome:
+    at = now()
+    return Outcome(
+        delivery=row.id,
+        generation=row.generation,
+        attempt=row.attempt + 1,
+        lane=lane,
+        kind=OutcomeKind.failed,
+        phase="compose",
+        reason=f"It cannot be given to the mail room: {type(problem).__name__}.",
+        worker="dispatch",
+        host="dispatch",
+        received_at=at,
+        finished_at=at,
+    )
+
+
 class Relay:
     def __init__(
-        self, lane: Lane, writer: Writer, publisher: Publisher, feed: ChangeFeed, most_in_broker: int | None = None
+        self,
+        lane: Lane,
+        writer: Writer,
+        publisher: Publisher,
+        feed: ChangeFeed,
+        most_in_broker: int | None = None,
+        seal: Seal | None = None,
     ) -> None:
         self.lane, self._publisher, self._feed = lane, publisher, feed
         self._do = partial(writer.do, later=lane is Lane.bulk)
         self._most = most_in_broker
         self._batch = BATCH if most_in_broker is None else max(1, min(BATCH, most_in_broker // 4))
-        self._letters = Letters()
+        self._letters = Letters(seal)
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -51,15 +81,23 @@ class Relay:
                 try:
                     if await self._carry():
                         continue
+                    alarms.clear(f"lane {self.lane}")
                     deadline = asyncio.get_running_loop().time() + await self._until_due()
                 except (SQLAlchemyError, AmqpProblem) as problem:
                     log.warning("lane %s pauses: %s", self.lane, problem)
+                    self._stuck(problem)
                     await self._sleep(PAUSE_SECONDS)
                     continue
                 while not self._stopping.is_set():
                     left = deadline - asyncio.get_running_loop().time()
                     if left <= 0 or await changes.until(self._wakers, min(left, 0.5)):
                         break
+
+    def _stuck(self, problem: Exception) -> None:
+        """A database or broker that is away says so itself; of anything else nobody would hear."""
+        if not isinstance(problem, OperationalError | AmqpProblem):
+            sentence = f"Nothing of the lane {self.lane} leaves: the database refuses what the relay asks of it."
+            alarms.raise_alarm(f"lane {self.lane}", sentence, type(problem).__name__)
 
     @property
     def _wakers(self) -> set[str]:
@@ -74,7 +112,7 @@ class Relay:
         claimed = await self._do(self._claim)
         while claimed:
             answers = await self._publish(claimed)
-            problems = [problem for problem in answers if problem is not None]
+            problems = [one for one in answers if one is not None and not isinstance(one, CannotLeave)]
             confirmed += len(claimed) - len(problems)
             go_on = not problems and not self._stopping.is_set()
             # what was confirmed is marked and the next batch claimed with one commit
@@ -84,8 +122,19 @@ class Relay:
         return confirmed
 
     async def _publish(self, claimed: list[Claimed]) -> list[AmqpProblem | None]:
-        messages = [self._command(row) for row in claimed]
-        return await self._publisher.publish_many(COMMANDS, lane_key(self.lane), messages)
+        messages: list[tuple[bytes, BasicProperties]] = []
+        bad: dict[int, Exception] = {}
+        for number, row in enumerate(claimed):
+            try:
+                messages.append(self._command(row))
+            except Exception as problem:  # one that cannot be written down must not hold up its lane for ever
+                log.exception("delivery %s cannot be published", row.id)
+                bad[number] = problem
+        answers = iter(await self._publisher.publish_many(COMMANDS, lane_key(self.lane), messages))
+        if bad:
+            outcomes = [_cannot_leave(claimed[number], self.lane, problem) for number, problem in bad.items()]
+            await self._do(lambda session: apply(session, outcomes, now()))
+        return [CannotLeave() if number in bad else next(answers) for number in range(len(claimed))]
 
     def _record(
         self, claimed: list[Claimed], answers: list[AmqpProblem | None], go_on: bool, session: Session

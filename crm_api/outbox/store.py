@@ -13,6 +13,8 @@ from sqlalchemy import ColumnElement, case, func, or_, select, text, update
 from sqlalchemy.engine import Row
 from sqlmodel import Session, col
 
+from crm_api.auth.sealing import Seal
+from crm_api.messages import secret_fields
 from crm_api.messages.counts import count_moves
 from crm_api.messages.models import WATCHED, Attempt, Delivery, Message, MessageAttachment
 from crm_api.messages.states import State
@@ -150,13 +152,18 @@ class Letters:
 
     KEPT = 200
 
-    def __init__(self) -> None:
+    def __init__(self, seal: Seal | None = None) -> None:
+        """seal: opens what is for the recipient alone; without it, that is left out."""
+        self._seal = seal
         self._known: dict[UUID, tuple[Message, tuple[Attachment, ...]]] = {}
+        self._opened: dict[UUID, dict[str, str]] = {}
         self._before: dict[UUID, Before] = {}
 
     def load(self, session: Session, claimed: list[Claimed]) -> None:
         tried = [row.id for row in claimed if row.attempt]
         self._before = tried_before(session, tried) if tried else {}
+        marked = {row.id: row.fields for row in claimed if secret_fields.has_secret(row.fields)}
+        self._opened = secret_fields.opened(session, self._seal, marked) if marked else {}
         missing = {row.message_id for row in claimed} - self._known.keys()
         if not missing:
             return
@@ -188,7 +195,7 @@ class Letters:
             subject=lenient_line(message.subject),  # all three may be from before there were rules
             text=message.text,
             html=message.html,
-            fields=row.fields,
+            fields=self._opened.get(row.id, row.fields),
             attachments=attachments,
             message_id=f"<{row.id}.{row.generation}@{domain_of(message.sender_address)}>",
             created_at=row.created_at,

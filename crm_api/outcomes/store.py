@@ -13,6 +13,7 @@ from sqlmodel import Session
 
 from crm_api.changes import announce
 from crm_api.dead_letters.models import DeadLetterRemoval
+from crm_api.messages import secret_fields
 from crm_api.messages.counts import Move, count_moves
 from crm_api.messages.models import Attempt, Delivery, Suppression
 from crm_api.messages.states import OPEN, State, after_outcome
@@ -43,6 +44,7 @@ class _Now:
     generation: int
     attempt: int
     tries_again: bool
+    secret: bool  # carries what is for its recipient alone
 
     @property
     def is_dead_letter(self) -> bool:
@@ -97,6 +99,10 @@ def apply(session: Session, outcomes: list[Outcome], at: datetime) -> None:
         _record(session, list(attempts.values()))
     if changes:
         session.connection().execute(_UPDATE, [changes[key] for key in sorted(changes)])
+    for key in changes:
+        one = known[key]
+        if one.secret and one.state not in OPEN and not one.tries_again:
+            secret_fields.forget(session, [key], one.state)
     count_moves(session, moves, at)
     announce(session, *(f"customer:{known[key].customer}" for key in changes if known[key].customer))
 
@@ -133,12 +139,15 @@ def _load(session: Session, ids: set[UUID]) -> dict[UUID, _Now]:
             _deliveries.c.generation,
             _deliveries.c.attempt,
             _deliveries.c.next_at,
+            secret_fields.there(),
         )
         .where(_deliveries.c.id.in_(ids))
         .order_by(_deliveries.c.id)
         .with_for_update()
     )
-    return {row.id: _Now(row[1], row[2], row[3], State(row[4]), row[5], row[6], row[7] is not None) for row in rows}
+    return {
+        row.id: _Now(row[1], row[2], row[3], State(row[4]), row[5], row[6], row[7] is not None, row[8]) for row in rows
+    }
 
 
 def _knows_better(outcome: Outcome, kind: str) -> bool:

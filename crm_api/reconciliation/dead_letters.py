@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,12 +12,14 @@ from sqlmodel import Session, col
 
 from crm_api.changes import announce
 from crm_api.dead_letters.models import DeadLetterRemoval
+from crm_api.messages import secret_fields
 from crm_api.messages.counts import count_moves
 from crm_api.messages.models import WATCHED, Delivery, DeliveryEntry
 from crm_api.messages.states import OPEN, State, allowed
 from crm_api.reconciliation.letters import requeue
 from crm_api.reconciliation.models import Finding, Stranger
 from shared.amqp import Found
+from shared.clock import now
 from shared.contracts import BadContract, SendCommand, delivery_key, split_key
 from shared.ids import new_id
 
@@ -25,6 +27,7 @@ MOST = 50_000  # more dead letters or failures are compared by their number only
 AT_ONCE = 500
 PUT_BACK = 1000  # failures that get a dead letter in one turn
 EXAMPLES = 10
+NOTED_BEFORE = timedelta(minutes=1)  # dispatch says why an event is set aside before it lies there
 
 # why the broker gave it up, in its own word → for a person
 REASONS = {
@@ -115,6 +118,7 @@ def _give_up(session: Session, row: Any, found: Found, at: datetime) -> bool:
     )
     if not changed.rowcount:
         return False
+    secret_fields.forget(session, [row.id], state)
     session.add(
         DeliveryEntry(
             id=new_id(),
@@ -138,8 +142,9 @@ def note_strangers(session: Session, strangers: Sequence[Found]) -> None:
     """The table holds those that are there now; when each was first found is kept."""
     known = {row.key: row for row in session.scalars(select(Stranger))}
     now_there = {found.key: found for found in strangers}
+    on_its_way = now() - NOTED_BEFORE
     for key, row in known.items():
-        if key not in now_there:
+        if key not in now_there and row.found_at < on_its_way:
             session.delete(row)
     for key, found in now_there.items():
         if key not in known:

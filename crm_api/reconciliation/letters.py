@@ -16,9 +16,10 @@ from sqlalchemy.engine import Row
 from sqlmodel import Session, col
 
 from crm_api.changes import announce
+from crm_api.messages import secret_fields
 from crm_api.messages.counts import count_moves
 from crm_api.messages.models import WATCHED, Delivery, DeliveryEntry
-from crm_api.messages.states import REQUEUEABLE, State, allowed
+from crm_api.messages.states import OPEN, REQUEUEABLE, State, allowed
 from crm_api.reconciliation.figures import from_row
 from crm_api.reconciliation.models import Look
 from crm_api.settings import CrmSettings
@@ -135,6 +136,8 @@ def _move(session: Session, rows: Sequence[Lost], state: State, kind: str, by: s
         done = set(changed.scalars())
         moved += [row for row in rows if row.id in done]
     at = now()
+    if state not in OPEN:
+        secret_fields.forget(session, [row.id for row in moved], state)
     for row in moved:
         queued_at = row.queued_at.isoformat() if row.queued_at and state == State.pending else None
         session.add(

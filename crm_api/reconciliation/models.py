@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import JSON, Column
+from sqlalchemy import JSON, Column, text
 from sqlmodel import Field, SQLModel
 
 from crm_api.db import UtcDateTime
@@ -57,5 +57,10 @@ class Stranger(SQLModel, table=True):
     reason: str = Field(description="why it was dead-lettered, as the broker names it")
     routing_key: str
     size: int = Field(description="bytes")
+    why: str = Field(
+        default="",
+        sa_column_kwargs={"server_default": text("''")},
+        description="what dispatch found wrong with it, if it was an event",
+    )
     died_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     found_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)

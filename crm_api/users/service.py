@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import func, text
+from sqlalchemy import delete, func, text
 from sqlmodel import Session, col, select
 
 from crm_api.audit.models import RARE, AuditEntry
@@ -19,10 +19,11 @@ from crm_api.auth.roles import Role
 from crm_api.auth.service import clean_login, sign_out_everywhere
 from crm_api.edits import write_changes
 from crm_api.errors import Conflict, FieldProblem, Invalid, NotFound
+from crm_api.messages.models import Suppression
 from crm_api.paging import after, make_cursor, read_cursor
 from crm_api.settings import CrmSettings
 from crm_api.web.forms import Change
-from shared.addresses import BadAddress, clean_address
+from shared.addresses import BadAddress, address_key, clean_address
 from shared.clock import now
 from shared.files import FileStore
 from shared.header_text import BadHeader, one_line
@@ -89,6 +90,8 @@ def invite(session: Session, files: FileStore, settings: CrmSettings, by: Princi
     if user.disabled_at:
         raise Conflict(f"{user.name} is disabled. Let them in again first.")
     check_reach(by, user.role)
+    # as for any letter that a person sends again
+    session.execute(delete(Suppression).where(col(Suppression.address).in_({user.email, address_key(user.email)})))
     send_link(session, files, settings, by, user, "invite" if user.invited else "reset")
     record(session, by, "user.invited", user.id, user.email)
     return user

@@ -108,7 +108,7 @@ def test_each_service_knows_its_own_secrets_only() -> None:
     assert knows(MADE_UP["MAILROOM_PASSWORD"]) == {"mailroom", "broker"}
     assert knows(MADE_UP["CONSOLE_PASSWORD"]) == {"broker"}
     assert knows(MADE_UP["POSTHASTE_ADMIN_PASSWORD"]) == {"migrate"}
-    assert knows(MADE_UP["POSTHASTE_SECRET_KEY"]) == {"migrate", "web"}
+    assert knows(MADE_UP["POSTHASTE_SECRET_KEY"]) == {"migrate", "web", "dispatch"}
 
 
 # setting → why nobody gives it to a container
