@@ -31,11 +31,22 @@ def web(settings: CrmSettings) -> None:
     from crm_api.app import create_app
     from crm_api.web.connections import Connections
     from crm_api.web.server import BoundedProtocol, room_for
+    from shared.tasks import deaths
 
     app = create_app(settings)
     keep_out_of_garbage_collection()
 
     class Server(uvicorn.Server):
+        lost = ""
+
+        async def startup(self, *arguments: Any, **named: Any) -> None:
+            deaths().on_first(self._lose)
+            await super().startup(*arguments, **named)
+
+        def _lose(self, part: str) -> None:
+            end_within(STOP_SECONDS)
+            self.lost, self.should_exit = part, True
+
         def handle_exit(self, *arguments: Any) -> None:
             end_within(STOP_SECONDS)
             super().handle_exit(*arguments)
@@ -60,7 +71,10 @@ def web(settings: CrmSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal once more when it has stopped in good order; that is no failure
         signal.signal(number, lambda *_: None)
-    Server(config).run()
+    server = Server(config)
+    server.run()
+    if server.lost:
+        sys.exit(f"Web ended because it had lost a part: {server.lost}")
 
 
 def dispatch(settings: CrmSettings) -> None:
@@ -124,7 +138,7 @@ def databases() -> None:
 # what each of them uses of secrets
 SECRETS = {
     "web": ["database_url", "secret_key", "openid_issuer", "openid_client_secret"],
-    "dispatch": ["database_url", "amqp_url"],
+    "dispatch": ["database_url", "amqp_url", "secret_key"],
     "sandbox": [],
     "migrate": ["database_url", "admin_password", "api_key", "secret_key"],
     "roles": [],

@@ -4,12 +4,20 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
+from collections.abc import Callable
+from functools import partial
+
+from sqlalchemy.exc import OperationalError
+from sqlmodel import Session
 
 from crm_api import changes
+from crm_api.auth.sealing import Seal, seal_of
 from crm_api.db import Database
 from crm_api.dead_letters.sweeper import DeadLetterSweeper
-from crm_api.messages import idempotency
+from crm_api.messages import idempotency, secret_fields
 from crm_api.messages.filing import Filing
+from crm_api.monitoring import alarms
 from crm_api.monitoring.alarms import of_this_process
 from crm_api.monitoring.heartbeats import Heartbeats
 from crm_api.outbox import clock
@@ -19,10 +27,11 @@ from crm_api.reconciliation.job import Reconciler
 from crm_api.settings import CrmSettings
 from crm_api.writer import Writer
 from shared.amqp import Consumer, Delivery, Publisher
-from shared.contracts import BadContract, Heartbeat, decode
+from shared.contracts import Heartbeat
 from shared.ending import end_within
 from shared.lanes import Lane
-from shared.telemetry import mark_ready
+from shared.tasks import deaths, run_forever, run_once
+from shared.telemetry import give_signs_of_life, mark_ready
 from shared.topology import HEARTBEAT_KEY, OUTCOMES_QUEUE
 
 log = logging.getLogger("dispatch")
@@ -35,8 +44,9 @@ STOP_SECONDS = 25  # less than compose and service managers wait before they kil
 async def run(settings: CrmSettings) -> None:
     """Until SIGTERM or SIGINT; then what was published is marked and what was received is committed."""
     database = Database(settings.database)
+    seal = seal_of(settings)
     writer = Writer(database)
-    feed = changes.ChangeFeed(database.url)
+    feed = changes.ChangeFeed(database.url, tell_deaf=alarms.tell_deaf)
     publisher = Publisher(settings.amqp_urls, "dispatch out", alarms=of_this_process)
     heartbeats = Heartbeats(writer, publisher)
     outcomes = OutcomeListener(writer)
@@ -45,10 +55,7 @@ async def run(settings: CrmSettings) -> None:
         if delivery.properties.type != Heartbeat.TYPE:
             await outcomes.on_delivery(delivery)
             return
-        with contextlib.suppress(BadContract):
-            beat = decode(Heartbeat.TYPE, delivery.body)
-            if isinstance(beat, Heartbeat):
-                heartbeats.hear(beat)
+        heartbeats.on_delivery(delivery.body)
         delivery.ack()
 
     consumer = Consumer(
@@ -61,7 +68,7 @@ async def run(settings: CrmSettings) -> None:
         alarms=of_this_process,
     )
     bound = {Lane.bulk: settings.bulk_in_broker}
-    relays = [Relay(lane, writer, publisher, feed, bound.get(lane)) for lane in Lane]
+    relays = [Relay(lane, writer, publisher, feed, bound.get(lane), seal) for lane in Lane]
     walking = asyncio.Lock()
     sweeper = DeadLetterSweeper(writer, feed, settings.amqp_urls, walking)
     reconciler = Reconciler(settings, database, writer, publisher, feed, walking)
@@ -72,29 +79,27 @@ async def run(settings: CrmSettings) -> None:
         end_within(STOP_SECONDS)
         stop.set()
 
+    deaths().on_first(lambda _: end())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, end)
     await feed.start()
     await publisher.start()
     outcomes.start()
     await consumer.start()
-    going = [asyncio.create_task(relay.run(), name=f"relay {relay.lane}") for relay in relays]
-    helping = [
-        asyncio.create_task(heartbeats.run(), name="heartbeats"),
-        asyncio.create_task(sweeper.run(), name="dead letters"),
-        asyncio.create_task(reconciler.run(), name="reconciliation"),
-        asyncio.create_task(_sweep(writer), name="sweep"),
-        asyncio.create_task(Filing(writer).run(), name="filing"),
-        asyncio.create_task(clock.keep_right(writer), name="clock"),
-    ]
+    going = [run_once(relay.run(), f"relay {relay.lane}", vital=True) for relay in relays]
     ready = mark_ready(settings, "dispatch")
+    helping = [
+        run_forever(heartbeats.run(), "heartbeats"),
+        run_forever(sweeper.run(), "dead letters"),
+        run_forever(reconciler.run(), "reconciliation"),
+        run_forever(_sweep(writer, seal), "sweep"),
+        run_forever(Filing(writer).run(), "filing"),
+        run_forever(clock.keep_right(writer), "clock"),
+        run_forever(give_signs_of_life(ready), "signs of life"),
+    ]
     log.info("dispatch is up")
     try:
-        stopped = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait([stopped, *going, *helping], return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {stopped}:
-            log.critical("%s ended by itself, so dispatch ends, to be started again", task.get_name())
-            task.result()
+        await stop.wait()
     finally:
         end_within(STOP_SECONDS)
         ready.unlink(missing_ok=True)
@@ -114,12 +119,33 @@ async def run(settings: CrmSettings) -> None:
         writer.close()
         database.close()
         log.info("dispatch has stopped")
+    if lost := deaths().names:
+        sys.exit(f"Dispatch ended because it had lost a part: {lost[0]}")
 
 
-async def _sweep(writer: Writer) -> None:
+async def _sweep(writer: Writer, seal: Seal) -> None:
     """Throws away what nobody needs any more."""
+    jobs: list[Callable[[Session], object]] = [changes.sweep, idempotency.sweep, partial(_seal_old, seal)]
     while True:
-        with contextlib.suppress(Exception):
-            await writer.do(changes.sweep)
-            await writer.do(idempotency.sweep)
+        failed = ""
+        for job in list(jobs):
+            try:
+                await writer.do(job)
+            except OperationalError as problem:
+                log.warning("the sweep waits for the database: %s", problem)
+            except Exception as problem:  # the other jobs are none the worse for it
+                log.exception("the sweep failed")
+                failed = f"{type(problem).__name__}: {problem}"
+            else:
+                if isinstance(job, partial):
+                    jobs.remove(job)  # is done once
+        if failed:
+            alarms.raise_alarm("sweep", "What nobody needs any more is not thrown away.", failed)
+        else:
+            alarms.clear("sweep")
         await asyncio.sleep(SWEEP_SECONDS)
+
+
+def _seal_old(seal: Seal, session: Session) -> None:
+    if count := secret_fields.seal_old(session, seal):
+        log.info("%d deliveries of an earlier version had a secret in the clear, sealed", count)

@@ -21,6 +21,7 @@ from shared.files import FileDamaged, FileMissing, FileStore
 from shared.header_text import BadHeader
 from shared.html_fields import HtmlTemplate
 from shared.mailboxes import parse_mailbox
+from shared.tasks import run_once
 
 KEPT_MESSAGES = 256  # more than are ever under way at once; of a person's letter nothing is asked for again
 KEPT_BYTES = 64 * 1024 * 1024
@@ -132,7 +133,7 @@ class Composer:
             return self._keep(key, _Prepared(command, []))
         # many recipients of one message come at once: the first reads the files, the others wait for it
         if (task := self._reading.get(key)) is None:
-            task = self._reading[key] = asyncio.create_task(self._read(key, command))
+            task = self._reading[key] = run_once(self._read(key, command), "reading attachments")
             task.add_done_callback(lambda _: self._reading.pop(key, None))
         return await asyncio.shield(task)
 

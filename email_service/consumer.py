@@ -14,7 +14,7 @@ from email_service.settings import MailRoomSettings
 from shared import topology
 from shared.alarms import Alarms
 from shared.amqp import Consumer, Delivery, Publisher
-from shared.contracts import BadContract, Outcome, OutcomeKind, SendCommand, decode
+from shared.contracts import BadContract, Outcome, OutcomeKind, SendCommand, decode, split_key
 from shared.lanes import Lane
 
 log = logging.getLogger("mailroom")
@@ -51,12 +51,8 @@ class Intake:
             if not isinstance(command, SendCommand):
                 raise BadContract(f"{delivery.properties.type} does not belong here")
             job = _job(command, delivery, received_at)
-        except (BadContract, ValueError, TypeError) as problem:
-            log.error(
-                "a command cannot be read, it goes to the dead letters",
-                extra={"id": delivery.properties.message_id, "why": str(problem)},
-            )
-            delivery.nack(requeue=False)
+        except BadContract as problem:
+            await self._set_aside(delivery, received_at, str(problem))
             return
         try:
             decision = await self._sender.attempt(job)
@@ -66,6 +62,19 @@ class Intake:
             log.exception("a command makes the mail room fail, given up", extra={"id": command.key})
             decision = await self._sender.give_up(job, "The mail room failed at this letter, several times.")
         await self._settle(delivery, job, decision)
+
+    async def _set_aside(self, delivery: Delivery, received_at: datetime, why: str) -> None:
+        """What cannot be read goes to the dead letters, and if its id says whose it is, their page says why."""
+        named = delivery.properties.message_id
+        log.error("a command cannot be read, it goes to the dead letters", extra={"id": named, "why": why})
+        try:
+            key = split_key(named or "")
+            lane = next(lane for lane in Lane if topology.lane_queue(lane) == delivery.queue)
+            attempt = _number(delivery, "x-attempt")
+            await self._reporter.outcome(self._sender.unreadable(key, lane, attempt, received_at, why))
+        except (BadContract, StopIteration):
+            pass  # nobody's
+        delivery.nack(requeue=False)
 
     async def _settle(self, delivery: Delivery, job: Job, decision: Decision) -> None:
         if decision.then is Then.give_back and _returns(delivery) >= RETURNS_AT_MOST:
@@ -94,7 +103,7 @@ class Intake:
             "x-unknowns": job.unknowns + was_unknown,
         }
         if decision.then is Then.park:
-            headers["x-parked"] = int(delivery.headers.get("x-parked", 0)) + 1
+            headers["x-parked"] = _number(delivery, "x-parked") + 1
             # it waits for another copy, which is settled by whoever has that: it must not become a second dead letter
             headers |= {} if job.came_before else {"x-twin": 1}
         await publish_until_confirmed(
@@ -129,16 +138,26 @@ class Intake:
 
 def _job(command: SendCommand, delivery: Delivery, received_at: datetime) -> Job:
     headers = delivery.headers
-    first_seen = headers.get("x-first-seen")
+    first_seen = _number(delivery, "x-first-seen", MAX_SECONDS)
     return Job(
         command=command,
-        attempt=max(1, int(headers.get("x-attempt", 1))),
-        unknowns=int(headers.get("x-unknowns", 0)),
-        first_seen=received_at if first_seen is None else datetime.fromtimestamp(int(first_seen), UTC),
+        attempt=max(1, _number(delivery, "x-attempt")),
+        unknowns=_number(delivery, "x-unknowns"),
+        first_seen=datetime.fromtimestamp(first_seen, UTC) if first_seen else received_at,
         received_at=received_at,
         came_before=delivery.redelivered or ("x-parked" in headers and "x-twin" not in headers),
     )
 
 
+MAX_SECONDS = 2**37  # some 4,000 years
+MAX_TRIES = 999_999  # the next one is still an Ordinal
+
+
+def _number(delivery: Delivery, header: str, most: int = MAX_TRIES) -> int:
+    """A header of ours; what is none or nonsense is 0."""
+    value = delivery.headers.get(header)
+    return min(value, most) if isinstance(value, int) and value > 0 else 0
+
+
 def _returns(delivery: Delivery) -> int:
-    return int(delivery.headers.get("x-delivery-count", 0))
+    return _number(delivery, "x-delivery-count")

@@ -10,6 +10,7 @@ from shared import topology
 from shared.amqp import LinkDown, Nacked, Publisher, Unroutable, properties
 from shared.contracts import AttemptStarted, Heartbeat, Outcome, OutcomeBatch, encode
 from shared.lanes import Lane
+from shared.tasks import run_forever
 
 log = logging.getLogger("report")
 
@@ -53,7 +54,7 @@ class Reporter:
         self._senders: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._senders = [asyncio.create_task(self._run(), name="reporter") for _ in range(SENDERS)]
+        self._senders = [run_forever(self._run(), "reporter") for _ in range(SENDERS)]
 
     async def close(self) -> None:
         for sender in self._senders:

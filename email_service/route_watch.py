@@ -19,6 +19,7 @@ from email_service.transports.smtp import SmtpTransport
 from shared.alarms import Alarms
 from shared.amqp import Consumer
 from shared.contracts import OutcomeKind
+from shared.tasks import run_once
 
 log = logging.getLogger("route")
 
@@ -96,7 +97,7 @@ class RouteWatch:
         if self._route is not _Route.open or self._throttle.stopped:
             return
         self._begin_rest(judged)
-        self._keeping = asyncio.create_task(self._until_open(judged.verdict), name="route probe")
+        self._keeping = run_once(self._until_open(judged.verdict), "route probe", vital=True)
 
     def _begin_rest(self, judged: Judged) -> None:
         self._route, self._why = _Route.rests, judged.verdict.reason

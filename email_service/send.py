@@ -7,10 +7,12 @@ between, the next worker that gets the command knows what it may still do.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -24,9 +26,11 @@ from email_service.settings import MailRoomSettings
 from email_service.throttle import GiveBack, Throttle
 from email_service.transports.session import LeaseLost
 from email_service.transports.smtp import Conversation, SmtpTransport
-from shared.contracts import AttemptStarted, Outcome, OutcomeKind, SendCommand
+from shared.contracts import MAX_ORDINAL, AttemptStarted, Outcome, OutcomeKind, SendCommand, fitted
 from shared.lanes import Lane
+from shared.tasks import run_once
 
+MAX_WHY = 500  # characters
 MOMENT_SECONDS = 1  # a conversation that takes longer is announced
 _random = random.SystemRandom()
 _decoder = msgspec.json.Decoder(Outcome)
@@ -66,7 +70,7 @@ class _Taken(Exception):
     """Another worker has this delivery, or has finished it."""
 
 
-Announce = Callable[[AttemptStarted], Awaitable[None]]
+Announce = Callable[[AttemptStarted], Coroutine[Any, Any, None]]
 
 
 class Sender:
@@ -102,6 +106,22 @@ class Sender:
         verdict = Verdict(OutcomeKind.failed, "compose", reason)
         decision = await self._conclude(job, self._ledger.token(), Conversation(verdict, "", ""), None)
         return decision or Decision(Then.give_back)
+
+    def unreadable(self, key: tuple[UUID, int], lane: Lane, attempt: int, received_at: datetime, why: str) -> Outcome:
+        """For a command of which no more is known than its key."""
+        return Outcome(
+            delivery=key[0],
+            generation=min(max(0, key[1]), MAX_ORDINAL),
+            attempt=max(1, attempt),
+            lane=lane,
+            kind=OutcomeKind.failed,
+            phase="compose",
+            reason=f"The mail room cannot read this letter: {why[:MAX_WHY]}",
+            worker=self._worker,
+            host=self._host,
+            received_at=received_at,
+            finished_at=datetime.now(UTC),
+        )
 
     def parked(self) -> Decision:
         """The same attempt again in a moment."""
@@ -159,9 +179,7 @@ class Sender:
         started = AttemptStarted(
             command.delivery, command.generation, job.attempt, self._worker, self._host, job.received_at
         )
-        task = asyncio.ensure_future(self._announce(started))
-        _news.add(task)
-        task.add_done_callback(_news.discard)
+        run_once(self._announce(started), "announcement")
 
     async def _conclude(
         self, job: Job, token: int, conversation: Conversation, started_at: datetime | None
@@ -209,6 +227,7 @@ class Sender:
             tls=conversation.tls,
             talk=() if dull else conversation.talk.lines,
         )
+        outcome = fitted(outcome)
         if kind is OutcomeKind.accepted:
             return Decision(Then.ack, outcome)
         return Decision(Then.again if again else Then.dead_letter, outcome, again)
@@ -253,6 +272,3 @@ class Sender:
             return Decision(Then.ack, decision.outcome) if late else decision
         fresh = await self._ledger.look_up(job.command.key)
         return None if fresh is None else await self._known(fresh, job, token)
-
-
-_news: set[asyncio.Future[None]] = set()  # keeps announcements alive until they are sent

@@ -25,7 +25,8 @@ from uuid import uuid4
 from email_service.ledger import Ledger
 from email_service.settings import MailRoomSettings
 from shared.settings import SettingsError
-from shared.telemetry import mark_ready
+from shared.tasks import deaths, run_forever, run_once
+from shared.telemetry import give_signs_of_life, mark_ready
 
 log = logging.getLogger("supervisor")
 Result = TypeVar("Result")
@@ -81,7 +82,11 @@ class Supervisor:
             return
         for marker in (self._ready, *(self._marker(place.number) for place in self._places)):
             marker.unlink(missing_ok=True)  # of a life that was killed
-        helpers = [asyncio.create_task(self._say_ready()), asyncio.create_task(self._clean())]
+        deaths().on_first(lambda _: self._stop.set())
+        helpers = [
+            run_forever(self._say_ready(), "signs of life"),
+            run_forever(self._clean(), "cleaning of the ledger"),
+        ]
         await asyncio.gather(*(self._keep(place) for place in self._places))
         for helper in helpers:
             helper.cancel()
@@ -90,6 +95,8 @@ class Supervisor:
         self._ready.unlink(missing_ok=True)
         os.close(self._lock)
         log.info("mail room ended")
+        if names := deaths().names:
+            sys.exit(f"The mail room ended because it had lost a part: {names[0]}")
 
     # ---- workers -------------------------------------------------------------------------------------------
 
@@ -126,9 +133,9 @@ class Supervisor:
         )
 
     async def _until_end(self, number: int, process: asyncio.subprocess.Process) -> int:
-        ended = asyncio.create_task(process.wait())
-        stopped = asyncio.create_task(self._stop.wait())
-        frozen = asyncio.create_task(self._until_frozen(number))
+        ended = run_once(process.wait(), f"worker {number}")
+        stopped = run_once(self._stop.wait(), "stop")
+        frozen = run_once(self._until_frozen(number), f"signs of life of worker {number}", vital=True)
         try:
             await asyncio.wait({ended, stopped, frozen}, return_when=asyncio.FIRST_COMPLETED)
             if not ended.done() and not frozen.done():
@@ -187,7 +194,7 @@ class Supervisor:
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Waits as long as it takes, but after a stop only a little while. Raises _Stopped."""
-        working, stopped = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
+        working, stopped = run_once(work, "ledger"), run_once(self._stop.wait(), "stop")
         await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if not working.done():
@@ -215,8 +222,9 @@ class Supervisor:
     async def _say_ready(self) -> None:
         while not all(self._marker(place.number).exists() for place in self._places):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
-        mark_ready(self._settings, "mailroom")
+        marker = mark_ready(self._settings, "mailroom")
         log.info("mail room is up", extra={"room": self._settings.room_name, "workers": len(self._places)})
+        await give_signs_of_life(marker)
 
     async def _clean(self) -> None:
         """Forgets what is long finished. Ids begin with the time they were made: only the oldest are looked at."""

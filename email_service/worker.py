@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import uuid4
 
 from email_service import helo
@@ -25,13 +24,13 @@ from shared.amqp import Publisher
 from shared.contracts import Heartbeat, OutcomeKind
 from shared.files import FileStore
 from shared.hardening import is_loopback
-from shared.telemetry import mark_ready
+from shared.tasks import deaths, run_forever, run_once
+from shared.telemetry import give_signs_of_life, mark_ready
 
 log = logging.getLogger("mailroom")
 
 HEARTBEAT_SECONDS = 5
 UNHEARD_SECONDS = 0.5  # until somebody hears the first one
-SIGN_OF_LIFE_SECONDS = 0.5
 FLUSH_SECONDS = 5  # for the last events after the last conversation
 
 
@@ -67,7 +66,7 @@ class Worker:
         self._transport.start()
         await self._publisher.start()
         self._reporter.start()
-        self._beating = asyncio.create_task(self._beat(), name="heartbeat")
+        self._beating = run_forever(self._beat(), "heartbeat")
         await self.intake.start(self._sender, self._reporter)
 
     async def _find_name(self) -> None:
@@ -144,20 +143,21 @@ async def run(settings: MailRoomSettings, number: int, owner: str | None, watch_
         loop.add_signal_handler(name, stop.set)
     if watch_parent:
         _end_with_parent(stop)
+    deaths().on_first(lambda _: stop.set())
     worker = Worker(settings, number, owner)
-    starting = asyncio.create_task(worker.start())
-    stopped = asyncio.create_task(stop.wait())
+    starting = run_once(worker.start(), "start")
+    stopped = run_once(stop.wait(), "stop")
     await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():  # the ledger is away: nothing was begun
         log.warning("worker ends before it has begun", extra={"worker": number})
-        return
+        return _end()
     starting.result()
-    ready = asyncio.create_task(worker.wait_ready())
+    ready = run_once(worker.wait_ready(), "readiness", vital=True)
     await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if ready.done():
         marker = mark_ready(settings, f"mailroom-{number}")
         log.info("worker is up", extra={"worker": number, "pid": os.getpid()})
-        living = asyncio.create_task(_give_signs_of_life(marker))
+        living = run_forever(give_signs_of_life(marker), "signs of life")
         await stopped
         living.cancel()
         marker.unlink(missing_ok=True)
@@ -165,14 +165,12 @@ async def run(settings: MailRoomSettings, number: int, owner: str | None, watch_
     log.info("worker stops", extra={"worker": number, "in_flight": worker.intake.consumer.in_flight})
     await worker.stop()
     log.info("worker ended", extra={"worker": number})
+    return _end()
 
 
-async def _give_signs_of_life(marker: Path) -> None:
-    """The supervisor looks at the marker's time; see there."""
-    while True:
-        with contextlib.suppress(OSError):
-            os.utime(marker)
-        await asyncio.sleep(SIGN_OF_LIFE_SECONDS)
+def _end() -> None:
+    if lost := deaths().names:
+        sys.exit(f"The worker ended because it had lost a part: {lost[0]}")
 
 
 def _end_with_parent(stop: asyncio.Event) -> None:

@@ -34,7 +34,7 @@ from shared.amqp_link import (
     declare_topology,
     first_of,
 )
-from shared.amqp_walk import Found, depths, remove_from_queue, walk_queue
+from shared.amqp_walk import Found, depths, key_of, remove_from_queue, walk_queue
 
 __all__ = [
     "AccessRefused",
@@ -48,6 +48,7 @@ __all__ = [
     "Publisher",
     "Unroutable",
     "depths",
+    "key_of",
     "properties",
     "remove_from_queue",
     "walk_queue",

@@ -23,6 +23,7 @@ from shared.amqp_link import (
     first_of,
     give,
 )
+from shared.tasks import run_once
 
 log = logging.getLogger("amqp")
 
@@ -153,7 +154,7 @@ class Consumer:
         await self._link.close()
 
     async def _use(self, connection: Connection) -> None:
-        servers = [asyncio.create_task(self._serve(connection, queue)) for queue in self._queues]
+        servers = [run_once(self._serve(connection, queue), f"consumer of {queue}") for queue in self._queues]
         try:
             await first_of(*servers, connection.closed)
             for server in servers:
@@ -212,14 +213,14 @@ class Consumer:
             if self._unwanted.is_set():
                 delivery.nack(requeue=True)
                 return
-            task = asyncio.create_task(self._handle(delivery), name=queue)
+            task = run_once(self._handle(delivery), queue)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
         answer = await channel.do("basic_consume", queue=name, on_message_callback=on_message)
         self._mark(queue, up=True)
         broker_alarms.queue_is_there(self._alarms, queue or topology.CONTROL)
-        unwanted = asyncio.create_task(self._unwanted.wait())
+        unwanted = run_once(self._unwanted.wait(), f"end of {queue}")
         try:
             await first_of(cancelled, channel.closed, unwanted)
         finally:

@@ -19,6 +19,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 from shared import topology
 from shared.amqp_urls import read_amqp_url, written
 from shared.readable import trusting
+from shared.tasks import run_forever
 
 log = logging.getLogger("amqp")
 _random = random.SystemRandom()
@@ -211,7 +212,7 @@ class Link:
 
     def start(self) -> None:
         if self._task is None:
-            self._task = asyncio.create_task(self._run(), name=f"amqp {self._name}")
+            self._task = run_forever(self._run(), f"amqp {self._name}")
 
     async def close(self) -> None:
         if self._task is not None:

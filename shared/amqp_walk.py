@@ -13,6 +13,7 @@ from pika.exceptions import ChannelClosedByClient
 from shared.amqp_link import FAILURES, Channel, Connection, LinkDown, parse
 
 IDLE_SECONDS = 2  # no further message came: the queue has no more to give
+MAX_WORD = 200  # characters of what others name
 ANSWER_SECONDS = 20  # a frozen broker does not answer, and its link is given up only later
 
 
@@ -106,6 +107,20 @@ async def _walk(connection: Connection, queue: str, take: Callable[[Found], bool
     return seen
 
 
+def key_of(properties: BasicProperties, body: bytes) -> str:
+    """As Found.key. Foreign properties hold whatever their sender likes; this can be stored anywhere."""
+    named: object = properties.message_id
+    if isinstance(named, str) and named and "\0" not in named and named.isprintable():
+        return named
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def _plain(text: object) -> str:
+    """What came from outside, fit for a column and a page."""
+    shown = text if isinstance(text, str) else "" if text is None else repr(text)
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in shown)[:MAX_WORD]
+
+
 def _found(routing_key: str, properties: BasicProperties, body: bytes) -> Found:
     deaths = (properties.headers or {}).get("x-death")
     last: dict[str, Any] = deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else {}
@@ -113,10 +128,10 @@ def _found(routing_key: str, properties: BasicProperties, body: bytes) -> Found:
     if isinstance(died_at, datetime) and died_at.tzinfo is None:
         died_at = died_at.replace(tzinfo=UTC)
     return Found(
-        key=properties.message_id or f"sha256:{hashlib.sha256(body).hexdigest()}",
-        type=properties.type or "",
-        routing_key=routing_key,
+        key=key_of(properties, body),
+        type=_plain(properties.type),
+        routing_key=_plain(routing_key),
         size=len(body),
-        died_of=str(last.get("reason", "")),
+        died_of=_plain(last.get("reason")),
         died_at=died_at if isinstance(died_at, datetime) else None,
     )

@@ -1,7 +1,10 @@
 """Logs: one line an event, for people or for machines, and the file that says a process is up."""
 
+import asyncio
+import contextlib
 import json
 import logging
+import os
 import re
 import sys
 import time
@@ -84,3 +87,14 @@ def mark_ready(settings: PosthasteSettings, name: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(str(datetime.now(UTC)))
     return path
+
+
+SIGN_OF_LIFE_SECONDS = 0.5
+
+
+async def give_signs_of_life(marker: Path) -> None:
+    """Whoever watches the process looks at the marker's time: it stands still if the process does."""
+    while True:
+        with contextlib.suppress(OSError):
+            os.utime(marker)
+        await asyncio.sleep(SIGN_OF_LIFE_SECONDS)

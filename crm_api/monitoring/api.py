@@ -11,14 +11,17 @@ from crm_api.auth.deps import SignedIn
 from crm_api.deps import DatabaseDep, SettingsDep
 from crm_api.monitoring.schemas import Live, SystemOut, SystemState
 from crm_api.monitoring.service import system_state
+from shared.tasks import deaths
 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["system"])
 
 
-@router.get("/health/live", response_model=Live)
-async def live() -> Live:
-    """The process answers."""
+@router.get("/health/live", response_model=Live, responses={503: {"description": "it ends, to be started again"}})
+async def live() -> Response | Live:
+    """The process answers, and has all its parts: 503 while it ends because one has died."""
+    if deaths().names:
+        return JSONResponse({"status": "a part of the process has died"}, 503)
     return Live()
 
 

@@ -5,6 +5,7 @@ reads beside the others, and writes in short transactions.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -13,11 +14,12 @@ from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy import delete, or_, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, col
 
 from crm_api.changes import ChangeFeed, announce
 from crm_api.db import Database
+from crm_api.monitoring import alarms
 from crm_api.monitoring.alarms import of_this_process
 from crm_api.outbox.store import Letters, rows_of
 from crm_api.reconciliation import dead_letters, letters, sums
@@ -40,6 +42,7 @@ WALK_ANYWAY = timedelta(hours=1)
 AT_ONCE = 500  # letters requeued in one transaction
 MOST = 5000  # letters requeued in one turn
 POLL_SECONDS = 0.5
+FAILS = "Database, broker and dead letters are not compared: the comparison fails each time."
 CLOCKS_DIFFER = timedelta(minutes=1)  # of several hosts, at most
 MOST_CHANGED = 5000  # messages remembered between two turns
 
@@ -78,15 +81,19 @@ class Reconciler:
                 except AccessRefused as problem:
                     log.warning("the comparison is refused: %s", problem)
                     broker_alarms.may_not_compare(of_this_process)
-                except (SQLAlchemyError, LinkDown) as problem:
+                except (OperationalError, LinkDown) as problem:
                     log.warning("the comparison waits: %s", problem)
-                except Exception:  # a defect here must not stop the letters
+                except Exception as problem:  # a defect here must not stop the letters, and must be seen
                     log.exception("the comparison failed")
+                    alarms.raise_alarm("comparison", FAILS, f"{type(problem).__name__}: {problem}")
+                else:
+                    alarms.clear("comparison")
 
     def _note(self, topics: set[str]) -> None:
         for topic in topics:
             if topic.startswith("message:") and len(self._changed) < MOST_CHANGED:
-                self._changed.add(UUID(topic.removeprefix("message:")))
+                with contextlib.suppress(ValueError):  # whoever may NOTIFY may say anything
+                    self._changed.add(UUID(topic.removeprefix("message:")))
 
     async def compare(self, asked: bool = False) -> bool:
         """Whether it was our turn. Raises LinkDown, SQLAlchemyError."""

@@ -28,6 +28,7 @@ class StrangerOut(BaseModel):
     key: str = Field(description="its AMQP message_id, or its body's hash")
     type: str
     reason: str = Field(description="why the broker dead-lettered it")
+    why: str = Field(description="what dispatch found wrong with it, if it was an event that could not be applied")
     routing_key: str
     size: int = Field(description="bytes")
     died_at: datetime | None

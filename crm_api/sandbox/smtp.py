@@ -9,6 +9,7 @@ import hashlib
 import logging
 import signal
 import sqlite3
+import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,6 +19,7 @@ from crm_api.sandbox.mime import header_of, read_head
 from crm_api.sandbox.scripts import Script, script_of
 from crm_api.sandbox.store import SANDBOX_FILE, NewMail, SandboxStore
 from crm_api.settings import MEGABYTE, CrmSettings
+from shared.tasks import deaths, run_once
 from shared.telemetry import mark_ready
 
 log = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ class _Writer:
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((mail, done))
         if self._task is None:
-            self._task = asyncio.create_task(self._write())
+            self._task = run_once(self._write(), "sandbox writer", vital=True)
         return await done
 
     async def run(self, work: object, *values: object) -> object:
@@ -242,8 +244,12 @@ async def run(settings: CrmSettings) -> None:
     async with serving(store, settings.sandbox_smtp_port) as port:
         ready = mark_ready(settings, "sandbox")
         log.info("sandbox listens", extra={"host": HOST, "port": port})
+        deaths().on_first(lambda _: stop.set())
         try:
             await stop.wait()
         finally:
             ready.unlink(missing_ok=True)
+        lost = deaths().names
     log.info("sandbox stopped")
+    if lost:
+        sys.exit(f"The sandbox ended because it had lost a part: {lost[0]}")

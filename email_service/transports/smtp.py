@@ -14,6 +14,7 @@ from email_service.transports.addresses import Addresses, Resolve, resolve
 from email_service.transports.connection import Server
 from email_service.transports.session import LeaseLost, Session
 from email_service.transports.talk import Talk
+from shared.tasks import run_forever
 
 log = logging.getLogger("smtp")
 
@@ -40,7 +41,7 @@ class SmtpTransport:
         self._sweeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._sweeper = asyncio.create_task(self._sweep(), name="smtp sweeper")
+        self._sweeper = run_forever(self._sweep(), "smtp sweeper")
 
     async def close(self) -> None:
         if self._sweeper is not None:

@@ -16,7 +16,7 @@ from email_service.report import Reporter
 from email_service.worker import Worker
 from shared import topology
 from shared.amqp import Consumer, Delivery, Publisher
-from shared.contracts import Attachment, Heartbeat, Mailbox, decode
+from shared.contracts import Attachment, Heartbeat, Mailbox, decode, encode
 from shared.lanes import Lane
 from tests.support.mailroom import Rig, command, settings
 from tests.support.smtp_server import TAKEN_THEN_CLOSE, Answer, SmtpServer
@@ -139,6 +139,32 @@ async def test_what_cannot_be_composed_fails_in_words(rig: Rig, server: SmtpServ
         assert word in outcome.reason
     await rig.until_depth(topology.DEAD_QUEUE, 3)
     assert server.conversations == []
+
+
+async def test_a_command_that_cannot_be_read_fails_with_the_reason(rig: Rig, work) -> None:
+    """If its id says whose it is; and its neighbours are sent."""
+    await work()
+    bad, good = command(), command()
+    body = encode(bad).replace(b'"generation":0', b'"generation":9223372036854775808')
+    await rig.send_raw(body, bad.TYPE, bad.key)
+    await rig.send(good)
+    await rig.until(good, "accepted")
+    (outcome,) = await rig.until(bad, "failed")
+    assert (outcome.phase, outcome.lane, outcome.next_at) == ("compose", Lane.normal, None)
+    assert "generation" in outcome.reason
+    await rig.until_depth(topology.DEAD_QUEUE, 1)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"x_first_seen": 2**62}, {"x_attempt": 2**62}, {"x_unknowns": -5}, {"x_attempt": "many"}, {"x_first_seen": [1]}],
+    ids=str,
+)
+async def test_headers_that_are_nonsense_stop_nothing(rig: Rig, work, headers: dict[str, Any]) -> None:
+    await work()
+    cmd = command()
+    await rig.send(cmd, **headers)
+    await rig.until(cmd, "accepted")
 
 
 async def test_what_cannot_be_read_goes_to_the_dead_letters(rig: Rig, work) -> None:
