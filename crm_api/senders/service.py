@@ -11,7 +11,7 @@ from crm_api.errors import FieldProblem, Invalid, NotFound
 from crm_api.senders.allowed import changed, default
 from crm_api.senders.models import AllowedSender
 from crm_api.settings import CrmSettings
-from shared.addresses import BadAddress, address_key, ascii_domain, clean_address
+from shared.addresses import BadAddress, address_key, ascii_domain, clean_sender
 from shared.header_text import BadHeader, one_line
 
 MAX_NAME = 100
@@ -69,7 +69,8 @@ def _read(text: str, problems: list[FieldProblem]) -> tuple[str, str]:
     name, _, domain = text.strip().rpartition("@")
     star = "*." if not name and domain.startswith("*.") else ""
     try:
-        written = clean_address(f"{name or 'a'}@{domain.removeprefix(star)}")
+        # what no message could have as its sender is no use in the list
+        written = clean_sender(f"{name or 'a'}@{domain.removeprefix(star)}")
     except BadAddress as problem:
         problems.append(FieldProblem("sender", _advice(str(problem), bool(name))))
         return "", ""

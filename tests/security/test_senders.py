@@ -100,7 +100,7 @@ def test_every_way_in(
         ("*.bank.example", ["a@x.bank.example", "a@y.x.bank.example"], ["a@bank.example", "a@xbank.example"]),
         ("bücher.example", ["a@bücher.example", "a@xn--bcher-kva.example", "a@BÜCHER.example"], ["a@bucher.example"]),
         ("xn--bcher-kva.example", ["a@bu\u0308cher.example"], ["a@xn--bcher-kvb.example"]),
-        ("jörg@bank.example", ["J\u00d6RG@bank.example", "jo\u0308rg@bank.example"], ["jorg@bank.example"]),
+        ("j.oerg@bank.example", ["J.OERG@bank.example", "j.oerg@BANK.example"], ["jorg@bank.example"]),
     ],
 )
 def test_what_is_listed(
@@ -157,7 +157,9 @@ def test_reply_to_is_free(client: TestClient, agent: dict[str, str]) -> None:
     assert status(client, agent, None, reply_to="ceo@bank.example") == 202
 
 
-@pytest.mark.parametrize("wrong", ["", "@", "x", "*.", "*", "@*", "a b@c.example", "a@*.example", "ba nk.example", "-"])
+@pytest.mark.parametrize(
+    "wrong", ["", "@", "x", "*.", "*", "@*", "a b@c.example", "a@*.example", "ba nk.example", "-", "jörg@bank.example"]
+)
 def test_what_is_no_sender(client: TestClient, admin: dict[str, str], wrong: str) -> None:
     answer = client.post("/api/v1/senders", json={"sender": wrong}, headers=admin)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "sender"), answer.text
