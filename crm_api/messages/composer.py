@@ -331,7 +331,7 @@ def _sorted_problems(errors: Iterable[FieldProblem]) -> tuple[dict[str, list[str
 
 def _files(session: Session, values: list[str]) -> list[FileChip]:
     """Those that are stored; anything else in the form is dropped."""
-    wanted = [value.partition(":") for value in values]
+    wanted = [value.partition(":") for value in values if "\0" not in value]  # no database text holds NUL
     known = {
         row.sha256: row.size
         for row in session.exec(

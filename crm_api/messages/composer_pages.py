@@ -276,7 +276,7 @@ def _named(session: Session, form: ComposerForm) -> ComposerForm:
     """A name typed in full stands for that customer; one that fits nobody, or several, stays as it is."""
 
     def found(part: str) -> str:
-        if "@" in part or not part:
+        if "@" in part or "\0" in part or not part:
             return f"email:{part}"
         wanted = part.casefold()
         first, _, last = part.rpartition(" ")

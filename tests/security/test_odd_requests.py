@@ -283,3 +283,12 @@ def test_a_page_after_the_last_leads_back(browser: TestClient, there: dict[str, 
         page = browser.get(path, params={"cursor": first_of_all} | dict_of(path))
         assert "Nothing comes after that" in page.text, path
         assert f'href="{path}">First page' in page.text, path
+
+
+def test_nul_in_the_composer(browser: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """What the database cannot hold is refused before it is asked; that it is told at all is a warning in the log."""
+    for field in ("typed", "to", "file", "subject", "markdown", "reply_to", "sender", "preset", "token", "back"):
+        form = {"typed": "ada@example.com", "subject": "x", "markdown": "x"} | {field: "a\0b"}
+        for path in ("/messages/preview", "/messages/compose", "/messages"):
+            assert browser.post(path, data=form).status_code < 500, (path, field)
+        assert "cannot hold" not in caplog.text, (field, caplog.text)
