@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from crm_api.auth.roles import Role
 from crm_api.limits import MAX_BODY_CHARACTERS, MAX_FILE_BYTES, MAX_RECIPIENTS
 from crm_api.web.proxies import Network, read_networks
-from shared.addresses import clean_address, clean_sender
+from shared.addresses import ascii_domain, clean_address, clean_sender, domain_of
 from shared.database_urls import DatabaseUrl, read_database_url
 from shared.hardening import KEY, MACHINE, PERSON, is_loopback, weak_password, weakness
 from shared.settings import OneLine, Port, PosthasteSettings, Seconds
@@ -238,7 +238,7 @@ class CrmSettings(PosthasteSettings):
 
     def openid_adds(self, email: str) -> bool:
         """Whether who has this address, and is not known here yet, is let in."""
-        return not {"*", email.rpartition("@")[2]}.isdisjoint(_listed(self.openid_add_domains.casefold()))
+        return not {"*", domain_of(email)}.isdisjoint(map(ascii_domain, _listed(self.openid_add_domains)))
 
     @property
     def proxies(self) -> list[Network]:

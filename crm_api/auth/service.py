@@ -20,6 +20,7 @@ from crm_api.auth.sealing import Seal
 from crm_api.auth.throttle import TooManyTries, count_code, count_try, forget_codes, forget_tries
 from crm_api.changes import announce
 from crm_api.db import Database
+from shared.addresses import address_key
 from shared.clock import now
 
 IDLE = timedelta(days=14)
@@ -55,7 +56,7 @@ class Passed:
 
 def clean_login(email: str) -> str:
     # PostgreSQL refuses NUL in any text, and no account has it
-    return email.replace("\0", "").strip().casefold()
+    return address_key(email.replace("\0", ""))
 
 
 def principal_of(user: User, address: str = "", via: Via = "page") -> Principal:

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping
 
+from crm_api.customers.words import same_look
 from crm_api.errors import FieldProblem, Invalid
 from shared.addresses import BadAddress, clean_address
+from shared.header_text import BadHeader, one_line
 
 # field → its greatest length, in the order of the forms
 CUSTOMER_FIELDS = {
@@ -20,7 +22,7 @@ CONTACT_FIELDS = {"first_name": 100, "last_name": 100, "role": 100, "email": 254
 MAX_TAGS, MAX_TAG, MAX_NOTE, MAX_CONTACTS = 50, 50, 20_000, 200
 
 _BREAKS = re.compile(r"[ \t]*[\r\n\x0b\x0c\x85\u2028\u2029]+[ \t]*")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")  # in a text of several lines
 
 
 def clean(values: Mapping[str, str], limits: Mapping[str, int]) -> dict[str, str]:
@@ -30,7 +32,7 @@ def clean(values: Mapping[str, str], limits: Mapping[str, int]) -> dict[str, str
     for name, value in values.items():
         try:
             cleaned[name] = _field(name, value, limits[name])
-        except BadAddress as problem:
+        except (BadAddress, BadHeader) as problem:
             problems.append(FieldProblem(name, str(problem)))
     if problems:
         raise Invalid(problems[0].message, *problems)
@@ -39,10 +41,7 @@ def clean(values: Mapping[str, str], limits: Mapping[str, int]) -> dict[str, str
 
 def _field(name: str, value: str, limit: int) -> str:
     # an address on an envelope has lines; in a letter's text it is one
-    text = _BREAKS.sub(", " if name == "address" else " ", value.strip())
-    if _CONTROL.search(text):
-        raise BadAddress("Control characters cannot stand here.")
-    text = text.strip()
+    text = one_line(_BREAKS.sub(", " if name == "address" else " ", value.strip()))
     if name == "email" and text:
         return clean_address(text)
     if len(text) > limit:
@@ -57,12 +56,15 @@ def need_one(values: Mapping[str, str], *names: str) -> None:
 
 
 def clean_tags(tags: Iterable[str]) -> list[str]:
-    """Lower case, each once, in the given order."""
+    """In small letters, one for all that look the same, in the given order."""
     cleaned: dict[str, None] = {}
     for position, tag in enumerate(tags):
-        name = " ".join(tag.split()).lower()
-        if _CONTROL.search(name) or "," in name:
-            raise Invalid.field(f"tags[{position}]", "A tag has no commas and no control characters.")
+        try:
+            name = same_look(one_line(_BREAKS.sub(" ", tag)))
+        except BadHeader as problem:
+            raise Invalid.field(f"tags[{position}]", str(problem)) from problem
+        if "," in name:
+            raise Invalid.field(f"tags[{position}]", "A tag has no commas.")
         if len(name) > MAX_TAG:
             raise Invalid.field(f"tags[{position}]", f"A tag has at most {MAX_TAG} characters.")
         if name:

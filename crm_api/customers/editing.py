@@ -15,6 +15,7 @@ from crm_api.customers.contact_pages import router as contact_router
 from crm_api.customers.models import Customer
 from crm_api.customers.pasted import taken_apart
 from crm_api.customers.views import form_values
+from crm_api.customers.words import same_look
 from crm_api.deps import DatabaseDep
 from crm_api.edits import EditConflict
 from crm_api.errors import Invalid, NotFound
@@ -129,4 +130,4 @@ def _merged(kept: list[str], had: list[str], tags: list[str]) -> str:
 
 def _tags(text: str) -> list[str]:
     """As they are typed, each once, in small letters; what a tag may be is checked by the service."""
-    return list(dict.fromkeys(name for part in text.split(",") if (name := " ".join(part.split()).lower())))
+    return list(dict.fromkeys(name for part in text.split(",") if (name := same_look(part))))

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import JSON, Column, Index
+from sqlalchemy import JSON, Column, Index, text
 from sqlmodel import Field, SQLModel
 
 from crm_api.db import ByteOrdered, UtcDateTime
@@ -27,7 +27,13 @@ class Customer(SQLModel, table=True):
     first_name: str = ""
     last_name: str = ""
     company: str = ""
-    email: str = Field(index=True)
+    email: str
+    email_key: str = Field(
+        default="",
+        index=True,
+        sa_column_kwargs={"server_default": text("''")},
+        description="shared.addresses.address_key",
+    )
     phone: str = ""
     address: str = ""
     language: str = ""

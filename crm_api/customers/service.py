@@ -26,6 +26,7 @@ from crm_api.customers.words import fold, words_of
 from crm_api.edits import write_changes
 from crm_api.errors import Conflict, Forbidden, Invalid, NotFound
 from crm_api.messages.models import Delivery
+from shared.addresses import address_key
 from shared.clock import now
 
 __all__ = ["CUSTOMER_FIELDS", "all_tags", "count_customers", "list_page", "suggest", "tags_of", "timeline"]
@@ -224,7 +225,11 @@ def same_address(session: Session, customer: Customer) -> list[Customer]:
     return list(
         session.exec(
             select(Customer)
-            .where(Customer.email == customer.email, Customer.id != customer.id, col(Customer.archived).is_(False))
+            .where(
+                Customer.email_key == customer.email_key,
+                Customer.id != customer.id,
+                col(Customer.archived).is_(False),
+            )
             .order_by(col(Customer.id))
             .limit(5)
         )
@@ -234,6 +239,7 @@ def same_address(session: Session, customer: Customer) -> list[Customer]:
 def _sort(customer: Customer) -> None:
     customer.sort_name = fold(f"{customer.last_name} {customer.first_name}") or fold(customer.name)
     customer.sort_company = fold(customer.company) or customer.sort_name
+    customer.email_key = address_key(customer.email)
 
 
 def index_texts(customer: Customer, people: Sequence[Contact]) -> list[str]:
@@ -241,7 +247,9 @@ def index_texts(customer: Customer, people: Sequence[Contact]) -> list[str]:
     texts = [customer.first_name, customer.last_name, customer.company, customer.email, customer.phone]
     for person in people:
         texts += [person.first_name, person.last_name, person.email, person.phone]
-    return texts
+    # at an international domain they are found by its ASCII form, too
+    addresses = [customer.email, *(person.email for person in people)]
+    return texts + [address_key(address) for address in addresses if not address.isascii()]
 
 
 def _index(session: Session, customer: Customer) -> None:

@@ -8,6 +8,7 @@ from sqlmodel import Session, col, delete, select
 
 from crm_api.customers.checks import MAX_TAGS
 from crm_api.customers.models import CustomerTag, Tag
+from crm_api.customers.words import same_look
 from crm_api.errors import Invalid
 
 
@@ -31,7 +32,7 @@ def all_tags(session: Session) -> list[str]:
 
 
 def tag_id(session: Session, name: str) -> int | None:
-    name = name.replace("\0", "").strip().lower()  # PostgreSQL refuses NUL in any text
+    name = same_look(name.replace("\0", ""))  # PostgreSQL refuses NUL in any text
     return session.exec(select(Tag.id).where(Tag.name == name)).one_or_none()
 
 

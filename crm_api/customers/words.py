@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Iterable
 from itertools import pairwise
 
+from shared.addresses import address_key
+
 MAX_WORD = 40  # characters; longer ones are found by their beginning
 MAX_WORDS = 500  # of one customer
 MAX_QUERY_WORDS = 6
@@ -16,17 +18,39 @@ _PLAIN = str.maketrans(
 )
 # scripts that put no space between words: a word is found from each of its characters on
 _UNSPACED = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]")
+# characters without a look: soft hyphen, marks of direction, spaces without width, fillers
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0]"
+)
+# those that join or part letters are seen between letters that have joined forms, and in emoji, but not beside these
+_JOINERS = re.compile("(?<=[\u0000-\u052f])[\u200c\u200d]+|[\u200c\u200d]+(?=[\u0000-\u052f]|$)|^[\u200c\u200d]+")
 
 
 def fold(text: str) -> str:
     """“Müller-LÜDENSCHEIDT ” → “muller-ludenscheidt”. Folding twice is folding once."""
     if text.isascii():
         return " ".join(text.lower().split())
-    folded = text
+    folded = _JOINERS.sub("", _UNSEEN.sub("", text))
     for _ in range(3):  # case, marks and compatibility forms hide one another; two rounds settle all of Unicode
         decomposed = unicodedata.normalize("NFKD", folded.casefold())
         folded = "".join(c for c in decomposed if not unicodedata.combining(c)).translate(_PLAIN)
     return " ".join(folded.split())
+
+
+def same_look(text: str) -> str:
+    """What texts that look the same have in common, but for capitals: full width, ligatures, marks apart or together,
+    characters that nobody sees. Accents stay. Doing it twice is doing it once."""
+    if text.isascii():
+        return " ".join(text.lower().split())
+    for _ in range(2):
+        text = _JOINERS.sub("", _UNSEEN.sub("", unicodedata.normalize("NFKC", text)))
+        text = unicodedata.normalize("NFKC", text.lower())
+    return " ".join(text.split())
+
+
+def address_words(address: str) -> set[str]:
+    """What an address is looked for by, as a whole: as it is read, and as the DNS knows its domain."""
+    return {address.lower()} if address.isascii() else {same_look(address), address_key(address)}
 
 
 def split(text: str) -> list[str]:

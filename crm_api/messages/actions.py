@@ -12,6 +12,7 @@ from sqlmodel import Session, col, select
 from crm_api.audit.record import record
 from crm_api.auth.principal import Principal
 from crm_api.changes import announce
+from crm_api.customers.words import address_words
 from crm_api.dead_letters.models import DeadLetterRemoval
 from crm_api.errors import Conflict, FieldProblem, Forbidden, Invalid
 from crm_api.messages import secret_fields
@@ -21,7 +22,7 @@ from crm_api.messages.service import get, get_delivery
 from crm_api.messages.states import DISCARDABLE, RETRYABLE, State
 from crm_api.senders.allowed import check_sender
 from crm_api.settings import CrmSettings
-from shared.addresses import BadAddress, clean_address
+from shared.addresses import BadAddress, address_key, clean_address
 from shared.clock import now
 from shared.contracts import delivery_key
 
@@ -133,7 +134,7 @@ def retry(
         "queued_at": delivery.queued_at.isoformat() if delivery.queued_at else None,
     }
     _note(session, delivery, "retried", principal, "" if to == delivery.address else to, before)
-    session.execute(delete(Suppression).where(col(Suppression.address) == to))
+    session.execute(delete(Suppression).where(col(Suppression.address) == address_key(to)))
     _move(
         session,
         delivery,
@@ -154,7 +155,8 @@ def retry(
         server=None,
         queue_id=None,
     )
-    session.merge(MessageWord(message_id=delivery.message_id, word=to.lower()))
+    for word in address_words(to):
+        session.merge(MessageWord(message_id=delivery.message_id, word=word))
     record(session, principal, "delivery.retried", message.id, message.subject, delivery=str(delivery.id), to=to)
     announce(session, "outbox")
     return delivery

@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 from crm_api.auth.deps import SignedIn
 from crm_api.auth.principal import Principal
 from crm_api.customers.models import Customer
+from crm_api.customers.words import fold
 from crm_api.deps import DatabaseDep, FilesDep, IntakeDep, SettingsDep
 from crm_api.errors import Conflict, FieldProblem, Invalid, Problem, TooLarge, TooMany
 from crm_api.limits import MAX_BODY_CHARACTERS, MAX_CHIPS, MAX_FILES, MAX_NEXT, MAX_SEPARATORS, MAX_TYPED
@@ -34,6 +35,7 @@ from crm_api.web import words
 from crm_api.web.local_url import here, in_header
 from crm_api.web.templates import is_htmx, render, render_part
 from crm_api.web.toasts import Toast, redirect
+from shared.addresses import address_key
 from shared.clock import now
 from shared.mailboxes import format_mailbox
 
@@ -265,7 +267,7 @@ def _recipients_of(session: Session, message: Message) -> list[str]:
 
 def _is_own_address(session: Session, customer_id: UUID | None, address: str) -> bool:
     customer = session.get(Customer, customer_id) if customer_id else None
-    return customer is not None and customer.email.lower() == address.lower()
+    return customer is not None and address_key(customer.email) == address_key(address)
 
 
 def _bare(row: Any) -> str:
@@ -278,17 +280,17 @@ def _named(session: Session, form: ComposerForm) -> ComposerForm:
     def found(part: str) -> str:
         if "@" in part or "\0" in part or not part:
             return f"email:{part}"
-        wanted = part.casefold()
+        wanted = fold(part)
         first, _, last = part.rpartition(" ")
         rows = session.exec(
             select(Customer)
             .where(
-                (col(Customer.first_name) == first) & (col(Customer.last_name) == last)
-                | (col(Customer.company) == part)
+                col(Customer.archived).in_((False, True)),  # the indexes begin with it
+                (col(Customer.sort_name) == fold(f"{last} {first}")) | (col(Customer.sort_company) == wanted),
             )
             .limit(3)
         )
-        fitting = [row for row in rows if wanted in (row.name.casefold(), row.company.casefold())]
+        fitting = [row for row in rows if wanted in (fold(row.name), fold(row.company))]
         return f"customer:{fitting[0].id}" if len(fitting) == 1 else f"email:{part}"
 
     typed = [value.partition(":")[2] for value in form.recipients[len(form.to) :]]

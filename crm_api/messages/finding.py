@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, and_, false, func, intersect, or_, union, 
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from crm_api.customers.words import MAX_QUERY_WORDS, end_of, needed_words, words_of
+from crm_api.customers.words import MAX_QUERY_WORDS, address_words, end_of, needed_words, same_look, words_of
 from crm_api.messages.models import Message, MessageWord, WaitingWords
 
 AT_ONCE = 500  # words or addresses in one row that waits
@@ -25,7 +25,7 @@ FEW = 50_000  # entries that are read and brought together in some 30 ms
 
 def words_to_find(subject: str, addresses: Iterable[str]) -> set[str]:
     """What a message is found by; an address as it begins, not its parts."""
-    return {*_words_of_subject(subject), *(address.lower() for address in addresses)}
+    return {*_words_of_subject(subject), *(word for address in addresses for word in address_words(address))}
 
 
 def waiting_rows(message_id: UUID, subject: str, addresses: Sequence[str], first_part: int = 0) -> list[dict[str, Any]]:
@@ -56,7 +56,7 @@ def fitting(session: Session, query: str) -> ColumnElement[bool]:
 
 def _ways(query: str) -> list[list[str]]:
     """Lists of beginnings; to have all of one list is enough. “Ek 2026-11” → [["ek", "2026", "11"]]."""
-    whole = query.replace("\0", " ").strip().lower()  # no database text holds NUL
+    whole = same_look(query.replace("\0", " "))  # no database text holds NUL
     if "@" in whole:
         return [[whole]]
     words = needed_words(query)

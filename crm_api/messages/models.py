@@ -214,7 +214,7 @@ class DeliveryEntry(SQLModel, table=True):
 class Suppression(SQLModel, table=True):
     """An address that takes no mail. Nothing is sent to it until a person sends a delivery again."""
 
-    address: str = Field(primary_key=True)
+    address: str = Field(primary_key=True, description="shared.addresses.address_key")
     since: datetime = Field(default_factory=now, sa_type=UtcDateTime)
     reason: str
     delivery_id: UUID | None = Field(default=None, foreign_key="delivery.id")

@@ -28,6 +28,7 @@ from crm_api.messages.recipients import Recipient
 from crm_api.messages.schemas import AttachmentOut, Counts, MessageDetail, MessageDraft
 from crm_api.messages.states import State
 from crm_api.settings import CrmSettings
+from shared.addresses import address_key
 from shared.clock import now
 from shared.fields import SECRET
 from shared.files import FileStore
@@ -163,17 +164,17 @@ def _delivery_row(message: Row, recipient: Recipient, used: Sequence[str], due_a
 
 def hold_back(hot: Hot, plans: Sequence[Plan]) -> None:
     """What goes to addresses that take no mail is suppressed, in the plans."""
-    addresses = [row["address"] for one in plans for row in one.deliveries]
-    reasons = dict(hot.select("SELECT address, reason FROM suppression WHERE address IN {}", addresses))
+    keys = [address_key(row["address"]) for one in plans for row in one.deliveries]
+    reasons = dict(hot.select("SELECT address, reason FROM suppression WHERE address IN {}", keys))
     for one in plans if reasons else ():
         _hold_back(one, reasons)
 
 
 def _hold_back(one: Plan, reasons: Mapping[str, str]) -> None:
     at = one.message["created_at"]
-    held = [row for row in one.deliveries if row["address"] in reasons]
+    held = [row for row in one.deliveries if address_key(row["address"]) in reasons]
     for row in held:
-        row.update(state=State.suppressed, done_at=at, reason=reasons[row["address"]])
+        row.update(state=State.suppressed, done_at=at, reason=reasons[address_key(row["address"])])
     one.message.update(suppressed=len(held), pending=one.message["planned"] - len(held))
     gone = {row["id"] for row in held}
     one.secrets[:] = [row for row in one.secrets if row["delivery_id"] not in gone]

@@ -17,6 +17,7 @@ from crm_api.messages import secret_fields
 from crm_api.messages.counts import Move, count_moves
 from crm_api.messages.models import Attempt, Delivery, Suppression
 from crm_api.messages.states import OPEN, State, after_outcome
+from shared.addresses import address_key
 from shared.contracts import AttemptStarted, Outcome, OutcomeKind, delivery_key
 
 log = logging.getLogger("outcomes")
@@ -191,7 +192,7 @@ def _resolve(session: Session, outcome: Outcome) -> None:
 
 def _suppress(session: Session, address: str, outcome: Outcome) -> None:
     row = {
-        "address": address,
+        "address": address_key(address),
         "since": outcome.finished_at,
         "reason": f"{outcome.reason} Nothing is written to it until somebody decides.",
         "delivery_id": outcome.delivery,

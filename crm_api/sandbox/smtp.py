@@ -19,6 +19,7 @@ from crm_api.sandbox.mime import header_of, read_head
 from crm_api.sandbox.scripts import Script, script_of
 from crm_api.sandbox.store import SANDBOX_FILE, NewMail, SandboxStore
 from crm_api.settings import MEGABYTE, CrmSettings
+from shared.addresses import address_key
 from shared.tasks import deaths, run_once
 from shared.telemetry import mark_ready
 
@@ -132,7 +133,7 @@ class Handler:
     async def _deferred(self, scripts: dict[str, Script], content: bytes) -> str | None:
         for address, script in scripts.items():
             if script.defer:
-                key = f"{address.lower()} {_message_id(content)}"
+                key = f"{address_key(address)} {_message_id(content)}"
                 times = await self._writer.run(self._store.count_try, key)
                 if isinstance(times, int) and times <= script.defer:
                     return f"451 4.7.1 This sandbox address asks to wait, time {times} of {script.defer}"

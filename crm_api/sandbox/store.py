@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from shared.addresses import address_key
+
 SANDBOX_FILE = "sandbox.sqlite"  # in the data directory
 KEPT_MAILS = 10_000
 KEPT_BYTES = 512 * 1024 * 1024
@@ -110,7 +112,7 @@ class SandboxStore:
                 assert cursor.lastrowid is not None
                 connection.executemany(
                     "INSERT OR IGNORE INTO mail_to VALUES (?, ?)",
-                    [(address.lower(), cursor.lastrowid) for address in mail.recipients],
+                    [(address_key(address), cursor.lastrowid) for address in mail.recipients],
                 )
                 ids.append(cursor.lastrowid)
             self._since_sweep += len(ids)
@@ -138,7 +140,7 @@ class SandboxStore:
         if to is not None:
             sql = f"SELECT {_LISTED} FROM mail_to JOIN mail ON id = mail_id WHERE "  # noqa: S608
             where = ["address = ?", "mail_id < ?", "mail_id > ?"]
-            values = [to.strip().lower(), *values]
+            values = [address_key(to), *values]
         key = "id" if to is None else "mail_id"
         sql += " AND ".join(where) + f" ORDER BY {key} DESC LIMIT ?"
         with self._connect() as connection:
@@ -156,7 +158,7 @@ class SandboxStore:
                 (count,) = connection.execute("SELECT count(*) FROM mail").fetchone()
             else:
                 (count,) = connection.execute(
-                    "SELECT count(*) FROM mail_to WHERE address = ?", (to.strip().lower(),)
+                    "SELECT count(*) FROM mail_to WHERE address = ?", (address_key(to),)
                 ).fetchone()
         return int(count)
 
