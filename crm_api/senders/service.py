@@ -85,9 +85,8 @@ def _advice(problem: str, is_address: bool) -> str:
 
 
 def _name(name: str, key: str, problems: list[FieldProblem]) -> str:
-    cleaned = " ".join(name.split())
     try:
-        one_line(cleaned)
+        cleaned = one_line(name)
     except BadHeader as problem:
         problems.append(FieldProblem("name", str(problem)))
         return ""

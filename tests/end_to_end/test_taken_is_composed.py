@@ -31,6 +31,7 @@ from crm_api.messages.models import Message
 from crm_api.messages.planning import Plan, plan
 from crm_api.messages.schemas import MessageDraft
 from crm_api.outbox.store import Letters
+from crm_api.senders.models import AllowedSender
 from crm_api.settings import CrmSettings
 from email_service.compose import Composer, Letter
 from shared.addresses import address_key, wire_address
@@ -132,6 +133,8 @@ class House:
         old = {"first_name": "A\tda\x85", "last_name": "By\r\nron\x01", "company": "e\u0301\u2028 Mills\x9f"}
         with Session(self.engine) as session:
             session.add(Customer(id=self.customer, email="Ada@Bücher.example", sort_name="", sort_company="", **old))
+            for key in ("@*.example", "@example.com"):
+                session.add(AllowedSender(key=key, written=key, name="", created_by="tests"))
             session.commit()
 
     def take(self, members: dict[str, Any]) -> Plan:
