@@ -34,7 +34,7 @@ DEFAULT_LATER = time(8, 0)
 _AT_RECIPIENT = re.compile(r"to\[(\d+)\](.*)")
 _LIMITS = {
     "subject": "A subject has at most 998 characters.",
-    "reply_to": "An address has at most 254 characters.",
+    "reply_to": "A name and an address have at most 1,000 characters.",
     "attachments": "A message takes at most 50 files.",
 }
 
