@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from alembic import op
 from email_validator import EmailNotValidError, validate_email
 
-revision = "0008"
-down_revision = "0007"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
