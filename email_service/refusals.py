@@ -111,6 +111,8 @@ class Refusals:
             self._accepted_at = time.monotonic()
             self._series.clear()
             return Judged(verdict)
+        if (refused := name_refused(verdict)) is not None:
+            return Judged(refused, route_words.HELO.kind)
         known = route_words.trouble(verdict)
         gives_up = verdict.kind is OutcomeKind.failed
         if not route_words.is_refusal(verdict) or (known is None and not gives_up):
@@ -161,6 +163,13 @@ class Refusals:
             self._series[key] = _Series(trouble, limits)
         self._series.move_to_end(key)
         return self._series[key]
+
+
+def name_refused(verdict: Verdict) -> Verdict | None:
+    """A refusal of EHLO or HELO, if this is one: nothing but our name was said so far."""
+    if verdict.phase != "ehlo" or verdict.code is None or verdict.code < 500:
+        return None
+    return _put_off(verdict, route_words.HELO, route_words.HELO.kind)
 
 
 def _put_off(verdict: Verdict, trouble: Trouble, pause: str | None = None) -> Verdict:

@@ -20,6 +20,8 @@ _WHAT_TO_DO = {
     "client": "The server, or a blocklist that it asks, has something against this machine's address. Ask whoever runs "
     "it; a blocklist says on its page how to be taken off.",
     "quota": "Wait, or have the limit raised. It is tried again by itself, seldom, as each try may count.",
+    "crowded": "Somebody at our address has all the connections that the server allows: WORKERS times CONNECTIONS "
+    "of all mail rooms together should not be more than that, or have the limit raised.",
     "same words": "Ask whoever runs the mail server what these words mean. One message at a time is tried by itself.",
 }
 _AWAY = f"See whether the server runs, whether host and port in {_URL} are right, and whether a firewall is in the way."

@@ -7,14 +7,16 @@ takes mail again only a message can tell: after a rest one goes first, and the o
 
 import asyncio
 import logging
+import re
 from enum import StrEnum
 
 from email_service.outcome import Verdict
-from email_service.refusals import Judged, Refusals, Tried
+from email_service.refusals import Judged, Refusals, Tried, name_refused
 from email_service.route_advice import advice
 from email_service.route_words import IN_A_TRANSACTION
 from email_service.settings import MailRoomSettings
 from email_service.throttle import Throttle
+from email_service.transports.places import is_crowded
 from email_service.transports.smtp import SmtpTransport
 from shared.alarms import Alarms
 from shared.amqp import Consumer
@@ -24,10 +26,17 @@ from shared.tasks import run_once
 log = logging.getLogger("route")
 
 ALARM, REFUSALS_ALARM = "route", "refusals"
+CROWDED_SHARE = 1 / 60  # and one that only has no place for us is asked soonest
+QUIET_PROBES = 5  # so often it may have no place before somebody has to know
 FAILURES_IN_A_ROW = 5  # to reach the server, before it counts as away
 AWAY_SHARE = 0.1  # a server that is away is probed sooner than one that refuses our password
 QUOTA_FACTOR = 5  # and one whose limit we have reached later: each try may count
 LONGEST_FACTOR = 10
+
+
+_CROWDED = "crowded"
+# at the greeting: each further call would count, too
+RATE_WORDS = re.compile(r"\brate\b|\bslow down\b|\btoo (?:fast|frequent|often)\b|\bhour", re.IGNORECASE)
 
 
 class _Route(StrEnum):
@@ -50,6 +59,7 @@ class RouteWatch:
         self._refusals = Refusals(settings.retry_scale)
         self._route = _Route.open
         self._why = ""
+        self._is_quiet = False  # it rests, and nothing is wrong
         self._failures = 0
         self._rests = 0  # since a message was last accepted: the pauses grow
         self._keeping: asyncio.Task[None] | None = None
@@ -59,7 +69,7 @@ class RouteWatch:
     @property
     def state(self) -> str:
         """As Heartbeat.route_state: "open", or "paused: why"."""
-        return "open" if self._route is _Route.open else f"paused: {self._why}"
+        return "open" if self._route is _Route.open or self._is_quiet else f"paused: {self._why}"
 
     def hear(self, verdict: Verdict, tried: Tried) -> Verdict:
         """Every verdict of a conversation comes by here; what comes back is whose trouble it is in the end."""
@@ -75,6 +85,10 @@ class RouteWatch:
         elif judged.alarming:
             self._alarm(REFUSALS_ALARM, judged)
         return verdict
+
+    def hear_no_place(self, verdict: Verdict) -> None:
+        """Somebody else at our address has all the connections that the server lets us have: for now they send."""
+        self._rest(Judged(verdict, _CROWDED))
 
     async def close(self) -> None:
         if self._keeping is not None:
@@ -99,10 +113,18 @@ class RouteWatch:
         self._begin_rest(judged)
         self._keeping = run_once(self._until_open(judged.verdict), "route probe", vital=True)
 
+    def _still_rests(self, verdict: Verdict) -> None:
+        self._why = verdict.reason
+        if not is_crowded(verdict) or self._rests >= QUIET_PROBES:
+            self._is_quiet = False
+            self._alarm(ALARM, Judged(verdict, _CROWDED if is_crowded(verdict) else ""))
+
     def _begin_rest(self, judged: Judged) -> None:
         self._route, self._why = _Route.rests, judged.verdict.reason
         self._throttle.pause(self._why)
-        self._alarm(ALARM, judged)
+        self._is_quiet = judged.about == _CROWDED
+        if not self._is_quiet:
+            self._alarm(ALARM, judged)
 
     async def _until_open(self, verdict: Verdict) -> None:
         only_a_message_tells = False
@@ -124,18 +146,13 @@ class RouteWatch:
             refused = await self._transport.probe()
             if refused is None:
                 return
-            verdict = refused
-            self._why = verdict.reason
-            self._alarm(ALARM, Judged(verdict))
+            verdict = name_refused(refused) or refused
+            self._still_rests(verdict)
 
     def _pause(self, verdict: Verdict) -> float:
-        factor = (
-            AWAY_SHARE
-            if verdict.unreachable and not verdict.pause
-            else QUOTA_FACTOR
-            if verdict.pause == "quota"
-            else 1.0
-        )
+        factor = QUOTA_FACTOR if verdict.pause == "quota" else 1.0
+        if verdict.unreachable and not verdict.pause and not RATE_WORDS.search(verdict.reply or ""):
+            factor = CROWDED_SHARE if is_crowded(verdict) else AWAY_SHARE
         return self._first_pause * factor * min(LONGEST_FACTOR, 1 << min(self._rests, 10))
 
     async def _tried_one(self) -> Judged | None:
@@ -152,7 +169,7 @@ class RouteWatch:
 
     def _open(self) -> None:
         log.info("the route is open again", extra={"server": self._transport.route.server})
-        self._route, self._failures = _Route.open, 0
+        self._route, self._failures, self._is_quiet = _Route.open, 0, False
         self._alarms.clear(ALARM)
         self._throttle.open()
         self._consumer.consume_again()

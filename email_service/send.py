@@ -24,6 +24,7 @@ from email_service.refusals import Tried
 from email_service.retry import Wait
 from email_service.settings import MailRoomSettings
 from email_service.throttle import GiveBack, Throttle
+from email_service.transports.places import NoPlace
 from email_service.transports.session import LeaseLost
 from email_service.transports.smtp import Conversation, SmtpTransport
 from shared.contracts import MAX_ORDINAL, AttemptStarted, Outcome, OutcomeKind, SendCommand, fitted
@@ -89,6 +90,7 @@ class Sender:
         self._settings, self._worker, self._host = settings, worker, settings.host
         self._ledger, self._throttle, self._transport = ledger, throttle, transport
         self._composer, self._announce = composer, announce
+        self.no_place: Callable[[Verdict], None] = lambda _: None
         self.judge: Callable[[Verdict, Tried], Verdict] = lambda verdict, _: verdict
 
     async def attempt(self, job: Job) -> Decision:
@@ -155,14 +157,21 @@ class Sender:
             margin = self._settings.lease_seconds - self._settings.dot_seconds
             return claimed_at is not None and time.monotonic() - claimed_at < margin
 
+        conversation: Conversation | None = None
         try:
-            async with self._throttle.slot(command.lane):
-                started_at = datetime.now(UTC)
-                timer = asyncio.get_running_loop().call_later(MOMENT_SECONDS, self._say_started, job)
-                try:
-                    conversation = await self._transport.send(letter, claim, still_ours)
-                finally:
-                    timer.cancel()
+            while conversation is None:
+                async with self._throttle.slot(command.lane):
+                    started_at = datetime.now(UTC)
+                    timer = asyncio.get_running_loop().call_later(MOMENT_SECONDS, self._say_started, job)
+                    try:
+                        conversation = await self._transport.send(letter, claim, still_ours)
+                    except NoPlace as problem:
+                        if not problem.standing:  # another worker may have the places: it can have the message, too
+                            self.no_place(problem.verdict)
+                            return Decision(Then.give_back)
+                        self._throttle.full(problem.standing)
+                    finally:
+                        timer.cancel()
         except GiveBack:
             return Decision(Then.give_back)
         except _Taken:

@@ -18,6 +18,7 @@ log = logging.getLogger("throttle")
 RESERVED_SHARE = 0.2  # of the connections, for urgent alone
 HALVE_AT_MOST_EVERY_SECONDS = 2  # ten connections that get 421 at once are one complaint, not ten
 RECOVER_EVERY_SECONDS = 30
+RECOVER_AT_LEAST_EVERY_SECONDS = 600  # where more was tried in vain
 
 
 class GiveBack(Exception):
@@ -33,6 +34,8 @@ class Throttle:
         self.stopped = False
         self._clock = clock
         self._changed = -1e9
+        self._recover_every = float(RECOVER_EVERY_SECONDS)
+        self._grew = False  # the last change was one more
         self._waiting: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in Lane}
 
     @contextlib.asynccontextmanager
@@ -51,9 +54,18 @@ class Throttle:
             self.limit, self._changed = max(1, self.limit // 2), now
             log.warning("the server is busy, fewer connections", extra={"connections": self.limit})
 
+    def full(self, standing: int) -> None:
+        """The server takes no more connections than these; more are tried later, and each time in vain later still."""
+        now, limit = self._clock(), max(1, min(self.limit, standing))
+        if self._grew or now - self._changed >= HALVE_AT_MOST_EVERY_SECONDS:  # several at once are told the same
+            self._recover_every = min(self._recover_every * 2, RECOVER_AT_LEAST_EVERY_SECONDS)
+        if limit < self.limit:
+            log.warning("the server takes no more connections than these", extra={"connections": limit})
+        self.limit, self._changed, self._grew = limit, now, False
+
     def went_well(self) -> None:
-        if self.limit < self.most and self._clock() - self._changed >= RECOVER_EVERY_SECONDS:
-            self.limit, self._changed = self.limit + 1, self._clock()
+        if self.limit < self.most and self._clock() - self._changed >= self._recover_every:
+            self.limit, self._changed, self._grew = self.limit + 1, self._clock(), True
             self._let_in()
 
     def pause(self, reason: str) -> None:

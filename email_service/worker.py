@@ -57,6 +57,7 @@ class Worker:
             announce=self._reporter.started,
         )
         self._sender.judge = self._watch.hear
+        self._sender.no_place = self._watch.hear_no_place
         self._beating: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

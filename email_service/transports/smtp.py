@@ -12,13 +12,14 @@ from email_service.outcome import Stopped, Verdict, of_connection
 from email_service.settings import MailRoomSettings, Route
 from email_service.transports.addresses import Addresses, Resolve, resolve
 from email_service.transports.connection import Server
+from email_service.transports.places import NoPlace, Places, is_crowded
 from email_service.transports.session import LeaseLost, Session
 from email_service.transports.talk import Talk
 from shared.tasks import run_forever
 
 log = logging.getLogger("smtp")
 
-SWEEP_SECONDS = 5
+SWEEP_SECONDS = 1
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class SmtpTransport:
         self._settings = settings
         self._server = _server(settings, resolve)
         self._idle: list[Session] = []
+        self._places = Places(settings.data_dir / "ready" / "connections-wanted")
         self._sweeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -52,24 +54,44 @@ class SmtpTransport:
     async def send(
         self, letter: Letter, claim: Callable[[], Awaitable[None]], still_ours: Callable[[], bool]
     ) -> Conversation:
-        """Never raises for what a server does; what `claim` raises passes through. Raises LeaseLost."""
+        """Raises LeaseLost, and NoPlace before anything was claimed; what `claim` raises passes through."""
         talk = Talk()
-        if (kept := self._kept()) is not None:
+        kept = self._kept()
+        if kept is not None:
             talk.tls(f"(connection to {self.route.server} kept from the letter before)")
             if (conversation := await self._over(kept, letter, claim, still_ours, talk)) is not None:
                 return conversation
             talk.tls("(that says nothing about this message: over another connection)")
         session = self._new()
         try:
-            await session.open(talk)
+            with self._places.opening():
+                await session.open(talk)
         except Stopped as stopped:
-            return self._conversation(stopped.verdict, session, talk)
+            free = await self._instead(stopped.verdict, first_try=kept is None)
+            done = None if free is None else await self._over(free, letter, claim, still_ours, talk)
+            return done or self._conversation(stopped.verdict, session, talk)
         conversation = await self._over(session, letter, claim, still_ours, talk)
         assert conversation is not None
         return conversation
 
+    async def _instead(self, verdict: Verdict, first_try: bool) -> Session | None:
+        """After a connection that could not be opened: one that has become free meanwhile. Raises NoPlace."""
+        if not verdict.unreachable:
+            return None
+        await self._places.settled()
+        standing = self._places.talking
+        if not (standing or self._idle or is_crowded(verdict)):
+            return None
+        self._places.found_none()
+        if (free := self._kept()) is not None:
+            return free
+        if first_try and (standing or is_crowded(verdict)):
+            raise NoPlace(verdict, standing)
+        verdict.unreachable = not standing  # it serves others of ours, so it is not away
+        return None
+
     async def probe(self) -> Verdict | None:
-        """Connects, encrypts and signs in, without a letter: None if all is well."""
+        """Connects, encrypts and signs in, without a message: None if all is well. The next message goes over it."""
         session = self._new()
         try:
             await session.open(Talk())
@@ -87,6 +109,7 @@ class SmtpTransport:
         talk: Talk,
     ) -> Conversation | None:
         """None: it was kept, and its end tells of itself alone. A new one is never asked a second time."""
+        self._places.talking += 1
         try:
             verdict = await session.send(letter, claim, still_ours, talk)
         except Stopped as stopped:
@@ -106,6 +129,8 @@ class SmtpTransport:
         except BaseException:
             self._keep(session)  # `claim` did not want to: the transaction is reset before the next letter
             raise
+        finally:
+            self._places.talking -= 1
         self._keep(session)
         return self._conversation(verdict, session, talk)
 
@@ -139,7 +164,7 @@ class SmtpTransport:
         """Closes connections that nobody has used for a while: servers count them against us."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            oldest = time.monotonic() - self._settings.idle_seconds
+            oldest = time.monotonic() - self._places.idle_seconds(self._settings.idle_seconds)
             for session in [each for each in self._idle if each.used_at < oldest or not each.usable]:
                 self._idle.remove(session)
                 session.close()
