@@ -25,10 +25,12 @@ def me(session: Session, by: Principal) -> User:
 def change_password(database: Database, by: Principal, old: str, new: str, visitor: Visitor) -> str:
     """Ends every session of the account and answers the token of a new one. Raises Invalid."""
     check_new_password(new, by.email, "new", by.name)
-    prove(database, by, old, "old")
+    proved = prove(database, by, old, "old")
     hashed = hash_password(new)
     with database.write() as session:
-        user = me(session, by)
+        user = session.get_one(User, by.user_id, with_for_update=True)
+        if user.password_hash != proved:  # of two who change it at once, the second has not proved the new one
+            raise Invalid.field("old", "It has just been changed elsewhere. Sign in with the new one.")
         user.password_hash = hashed
         links.forget(session, user.id)
         sign_out_everywhere(session, user.id)
@@ -37,8 +39,8 @@ def change_password(database: Database, by: Principal, old: str, new: str, visit
         return begin(session, user, visitor)
 
 
-def prove(database: Database, by: Principal, password: str, field: str = "password") -> None:
-    """It is really they, and not somebody at a screen that was left. Raises Invalid."""
+def prove(database: Database, by: Principal, password: str, field: str = "password") -> str:
+    """It is really they, and not somebody at a screen that was left. The hash that fitted. Raises Invalid."""
     with database.write() as session:
         again_at = count_proof(session, by.user_id)
         stored = me(session, by).password_hash
@@ -49,6 +51,7 @@ def prove(database: Database, by: Principal, password: str, field: str = "passwo
         raise Invalid.field(field, "This is not your password.")
     with database.write() as session:
         forget_proofs(session, by.user_id)
+    return stored
 
 
 def _too_many(again_at: datetime) -> str:

@@ -1,5 +1,6 @@
 """The forms of the people at a customer's."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -24,6 +25,7 @@ from crm_api.web.forms import (
     Typed,
     edit_of,
     form_again,
+    form_id,
     form_showing,
     form_with_clashes,
 )
@@ -67,14 +69,16 @@ def add_contact(
     request: Request, principal: SignedIn, database: DatabaseDep, customer_id: UUID, typed: Typed
 ) -> Response:
     values = {name: typed.get(name, "") for name in CONTACT_FIELDS}
+    known = form_id(typed.get("form", ""))
     try:
         values = taken_apart(values, {})
         with database.write() as session:
-            service.add_contact(session, principal, customer_id, values)
+            service.add_contact(session, principal, customer_id, values, known)
     except Invalid as problem:
         with database.read() as session:
             customer = service.get(session, customer_id)
-        return _form(request, form_again(typed, CONTACT_FIELDS, problem), customer, None)
+        form = form_again(typed, CONTACT_FIELDS, problem)
+        return _form(request, replace(form, values=form.values | {"form": str(known or "")}), customer, None)
     return redirect(f"/customers/{customer_id}")
 
 

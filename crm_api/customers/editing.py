@@ -1,25 +1,29 @@
 """The forms of a new customer and of a customer's details. Those of the people there: contact_pages.py."""
 
+from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from crm_api.auth.deps import SignedIn
+from crm_api.auth.principal import Principal
 from crm_api.customers import service
 from crm_api.customers.changed_by import archived_by, changed_by, removed_by
-from crm_api.customers.checks import CUSTOMER_FIELDS
+from crm_api.customers.checks import CUSTOMER_FIELDS, clean
 from crm_api.customers.contact_pages import router as contact_router
 from crm_api.customers.models import Customer
 from crm_api.customers.pasted import taken_apart
 from crm_api.customers.views import form_values
 from crm_api.customers.words import same_look
+from crm_api.db import Database
 from crm_api.deps import DatabaseDep
 from crm_api.edits import EditConflict
 from crm_api.errors import Invalid, NotFound
-from crm_api.web.forms import Change, Form, Typed, edit_of, form_again, form_showing, form_with_clashes
+from crm_api.web.forms import Change, Form, Typed, edit_of, form_again, form_id, form_showing, form_with_clashes
 from crm_api.web.templates import render
 from crm_api.web.toasts import Toast, redirect
 
@@ -51,13 +55,37 @@ def new_customer(request: Request, _: SignedIn, email: Annotated[str, Query(max_
 @router.post("/customers")
 def create_customer(request: Request, principal: SignedIn, database: DatabaseDep, typed: Typed) -> Response:
     values = {name: typed.get(name, "") for name in CUSTOMER_FIELDS}
+    known = form_id(typed.get("form", ""))
     try:
         values = taken_apart(values, {})
-        with database.write() as session:
-            customer = service.create(session, principal, values, _tags(typed.get("tags", "")))
+        customer = _once(database, principal, values, _tags(typed.get("tags", "")), known)
     except Invalid as problem:
-        return _form(request, form_again(typed, FIELDS, problem), None)
+        form = form_again(typed, FIELDS, problem)
+        return _form(request, replace(form, values=form.values | {"form": str(known or "")}), None)
     return redirect(f"/customers/{customer.id}", Toast(f"{customer.name} is added."))
+
+
+def _once(
+    database: Database, principal: Principal, values: dict[str, str], tags: list[str], known: UUID | None
+) -> Customer:
+    """Added, unless this very form has added it. An id that was somebody else's, or is deleted, is not used again."""
+    for last in (False, True):
+        try:
+            with database.write() as session:
+                there = session.get(Customer, known) if known else None
+                if there and there.owner_id == principal.user_id and _is(there, values):
+                    return there
+                fresh = known and not there and not removed_by(session, known)
+                return service.create(session, principal, values, tags, known if fresh else None)
+        except IntegrityError:  # the same form a second time, at the same moment
+            if last:
+                raise
+    raise AssertionError("the second try has answered")
+
+
+def _is(customer: Customer, values: dict[str, str]) -> bool:
+    """Who goes back, writes something else and sends it means another one."""
+    return all(getattr(customer, name) == value for name, value in clean(values, CUSTOMER_FIELDS).items())
 
 
 @router.get("/customers/{customer_id}/edit")

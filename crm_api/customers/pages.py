@@ -19,6 +19,7 @@ from crm_api.errors import Invalid
 from crm_api.messages.composer import blank
 from crm_api.paging import Cursor
 from crm_api.settings import CrmSettings
+from crm_api.web.forms import form_id
 from crm_api.web.templates import is_htmx, principal_of, render, render_part
 from crm_api.web.toasts import Toast, redirect
 
@@ -116,6 +117,7 @@ def _customer_page(
     cursor: str | None = None,
     note: str = "",
     note_error: str | None = None,
+    note_form: str = "",
 ) -> Response:
     kind = kind if kind in KINDS else "everything"
     found = service.get(session, customer_id)
@@ -146,6 +148,7 @@ def _customer_page(
         composer=composer,
         note=note,
         note_error=note_error,
+        note_form=note_form,
     )
 
 
@@ -157,13 +160,23 @@ def add_note(
     settings: SettingsDep,
     customer_id: UUID,
     text: Annotated[str, Form(max_length=4 * MAX_NOTE)] = "",
+    form: Annotated[str, Form(max_length=40)] = "",
 ) -> Response:
+    known = form_id(form)
     try:
         with database.write() as session:
-            service.add_note(session, principal, customer_id, text)
+            service.add_note(session, principal, customer_id, text, known)
     except Invalid as problem:
         with database.read() as session:
-            return _customer_page(request, session, settings, customer_id, note=text, note_error=problem.detail)
+            return _customer_page(
+                request,
+                session,
+                settings,
+                customer_id,
+                note=text,
+                note_error=problem.detail,
+                note_form=form if known else "",
+            )
     return redirect(f"/customers/{customer_id}#past")
 
 

@@ -244,4 +244,5 @@ class LineOut(BaseModel):
 
     @classmethod
     def of_entry(cls, entry: CustomerEntry) -> "LineOut":
-        return cls.model_validate(entry.model_dump(exclude={"customer_id"}))
+        row = entry.model_dump(exclude={"customer_id"})
+        return cls.model_validate(row | ({"data": {}} if entry.kind == "note" else {}))

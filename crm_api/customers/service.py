@@ -28,6 +28,7 @@ from crm_api.errors import Conflict, Forbidden, Invalid, NotFound
 from crm_api.messages.models import Delivery
 from shared.addresses import address_key
 from shared.clock import now
+from shared.ids import new_id
 
 __all__ = ["CUSTOMER_FIELDS", "all_tags", "count_customers", "list_page", "suggest", "tags_of", "timeline"]
 
@@ -53,13 +54,21 @@ def get_to_change(session: Session, customer_id: UUID) -> Customer:
     return customer
 
 
-def create(session: Session, principal: Principal, values: Mapping[str, str], tags: Sequence[str] = ()) -> Customer:
+def create(
+    session: Session,
+    principal: Principal,
+    values: Mapping[str, str],
+    tags: Sequence[str] = (),
+    customer_id: UUID | None = None,
+) -> Customer:
     """values: any of CUSTOMER_FIELDS. Raises Invalid that names every wrong field."""
     cleaned = dict.fromkeys(CUSTOMER_FIELDS, "") | clean(values, CUSTOMER_FIELDS)
     names = clean_tags(tags)
     need_one(cleaned, *_NAMING)
     owner = principal.user_id if principal.user_id != NO_ID else None
-    customer = Customer.model_validate(cleaned | {"sort_name": "", "sort_company": "", "owner_id": owner})
+    customer = Customer.model_validate(
+        cleaned | {"id": customer_id or new_id(), "sort_name": "", "sort_company": "", "owner_id": owner}
+    )
     _sort(customer)
     session.add(customer)
     session.flush()
@@ -137,14 +146,32 @@ def remove(session: Session, principal: Principal, customer_id: UUID) -> None:
     announce(session, "customers", f"customer:{customer_id}")
 
 
-def add_note(session: Session, principal: Principal, customer_id: UUID, text: str) -> CustomerEntry:
+def add_note(
+    session: Session, principal: Principal, customer_id: UUID, text: str, form: UUID | None = None
+) -> CustomerEntry:
+    """form: the form it was written in; the same one twice, unchanged, is one note."""
     note = clean_note(text)
-    customer = get(session, customer_id)
-    entry = CustomerEntry(customer_id=customer_id, kind="note", by=principal.name, text=note)
+    if form:
+        customer = get_to_change(session, customer_id)
+        if there := _note_of(session, customer_id, form, note):
+            return there
+    else:
+        customer = get(session, customer_id)
+    data: dict[str, object] = {"form": str(form)} if form else {}
+    entry = CustomerEntry(customer_id=customer_id, kind="note", by=principal.name, text=note, data=data)
     session.add(entry)
     record(session, principal, "customer.noted", customer_id, customer.name)
     announce(session, f"customer:{customer.id}")
     return entry
+
+
+def _note_of(session: Session, customer_id: UUID, form: UUID, text: str) -> CustomerEntry | None:
+    """What was noted with this form, among all that was noted since it was opened."""
+    since = select(CustomerEntry).where(
+        CustomerEntry.customer_id == customer_id, CustomerEntry.kind == "note", col(CustomerEntry.id) > form
+    )
+    notes = session.exec(since.where(CustomerEntry.text == text).limit(100))
+    return next((entry for entry in notes if entry.data.get("form") == str(form)), None)
 
 
 def contacts(session: Session, customer_id: UUID) -> list[Contact]:
@@ -158,14 +185,24 @@ def get_contact(session: Session, customer_id: UUID, contact_id: UUID) -> Contac
     return contact
 
 
-def add_contact(session: Session, principal: Principal, customer_id: UUID, values: Mapping[str, str]) -> Contact:
-    """values: any of CONTACT_FIELDS."""
+def add_contact(
+    session: Session,
+    principal: Principal,
+    customer_id: UUID,
+    values: Mapping[str, str],
+    contact_id: UUID | None = None,
+) -> Contact:
+    """values: any of CONTACT_FIELDS. contact_id: of the form; the same one twice, unchanged, is one contact."""
     cleaned = dict.fromkeys(CONTACT_FIELDS, "") | clean(values, CONTACT_FIELDS)
     need_one(cleaned, "first_name", "last_name", "email")
     customer = get_to_change(session, customer_id)
+    there = session.get(Contact, contact_id) if contact_id else None
+    if there and there.customer_id == customer_id and all(getattr(there, it) == cleaned[it] for it in cleaned):
+        return there
+    contact_id = None if there else contact_id  # who goes back and writes somebody else means one more
     if len(contacts(session, customer_id)) >= MAX_CONTACTS:
         raise Invalid.field("first_name", f"A customer has at most {MAX_CONTACTS} contacts.")
-    contact = Contact.model_validate(cleaned | {"customer_id": customer_id})
+    contact = Contact.model_validate(cleaned | {"id": contact_id or new_id(), "customer_id": customer_id})
     session.add(contact)
     session.flush()
     _index(session, customer)

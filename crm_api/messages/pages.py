@@ -13,6 +13,7 @@ from crm_api.errors import Invalid, NotFound
 from crm_api.limits import MAX_FILENAME, MAX_FILES
 from crm_api.messages import actions, sayings, service
 from crm_api.messages.composer_pages import router as composer_router
+from crm_api.messages.models import Delivery
 from crm_api.messages.views import VIEWS, Fix, foreign_html, list_rows, message_view, tabs
 from crm_api.paging import Cursor
 from crm_api.reconciliation.service import missing_of
@@ -21,6 +22,7 @@ from crm_api.web.forms import address_of
 from crm_api.web.security import mail_page
 from crm_api.web.templates import principal_of, render, system_now
 from crm_api.web.toasts import Toast, redirect
+from shared.addresses import address_key
 from shared.files import FileStoreError
 
 router = APIRouter(include_in_schema=False)
@@ -167,17 +169,30 @@ def retry(
     database: DatabaseDep,
     settings: SettingsDep,
     address: Annotated[str, Form(max_length=1000)] = "",
+    generation: Annotated[int | None, Form(ge=0, le=2**31 - 1)] = None,
 ) -> Response:
-    """Sends it again; an address that is none comes back with what to write instead."""
+    """Sends it again; an address that is none comes back with what to write instead.
+
+    generation: as the form showed it. The same form twice is one letter, and one that somebody else has sent again
+    meanwhile is looked at first: its address may be another by now.
+    """
     try:
         with database.write() as session:
-            _belongs(session, message_id, delivery_id)
+            found = _belongs(session, message_id, delivery_id)
             _, to = address_of(address.strip(), "address")
+            if generation is not None and generation != found.generation:
+                return redirect(_back(message_id, delivery_id), _sent_again(found, to))
             delivery = actions.retry(session, settings, delivery_id, signed_in, to or None)
     except Invalid as problem:
         fix = Fix(delivery_id, address, problem.detail)
         return _message_page(request, database, message_id, opened=delivery_id, fix=fix)
     return redirect(_back(message_id, delivery_id), Toast("Queued for delivery", f"To {delivery.address}, once more."))
+
+
+def _sent_again(delivery: Delivery, to: str) -> Toast:
+    if address_key(to) == address_key(delivery.address):
+        return Toast("Sent again already.", f"To {delivery.address}.")
+    return Toast("Not sent.", f"Somebody has sent it again meanwhile, to {delivery.address}. Look first.", trouble=True)
 
 
 @router.get("/messages/{message_id}/deliveries/{delivery_id}/discard")

@@ -109,13 +109,15 @@ def _contents(content: bytes, depth: int = 0) -> tuple[str | None, str | None, l
 def _mail_inside(part: mime.Part) -> MailFile:
     content = part.content
     subject = mime.header_of(mime.read_head(content)[0], "Subject")
-    return MailFile(part.filename or f"{subject[:100] or 'unnamed'}.eml".replace("/", "_"), part.kind, content)
+    named = part.filename or f"{subject[:100] or 'unnamed'}.eml".replace("/", "_").replace("\\", "_")
+    return MailFile(_name(named, part.kind), part.kind, content)
 
 
 def _name(name: str | None, kind: str) -> str:
     """unnamed.pdf, if nobody has named it."""
     if not name:
-        return f"unnamed{mimetypes.guess_extension(kind) or ''}"
+        plain = kind.startswith(("message/", "multipart/")) or kind == "text/rfc822-headers"  # of bounces: words
+        return f"unnamed{'.txt' if plain else mimetypes.guess_extension(kind) or ''}"
     last = name.replace("\\", "/").rpartition("/")[2].strip()
     return "".join(one if one.isprintable() else "_" for one in last)[:200] or "unnamed"
 

@@ -7,16 +7,20 @@ is written, whatever others did in the meantime. Where both changed the same fie
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, Request
 
 from crm_api.edits import Clash, same
 from crm_api.errors import Invalid
+from shared.clock import now
+from shared.ids import made_at
 from shared.mailboxes import mailboxes
 
 MAX_FIELDS, MAX_BYTES = 60, 20_000  # of one field
+_FORMS_LAST = timedelta(days=7)
 _WAS, _PICK = "was.", "pick."
 THEIRS = "theirs"
 
@@ -28,6 +32,19 @@ async def _typed(request: Request) -> dict[str, str]:
 
 
 Typed = Annotated[dict[str, str], Depends(_typed)]
+
+
+def form_id(text: str) -> UUID | None:
+    """The id that a form which adds something carries (`new_id()` in the template): whoever sends it twice, adds once.
+
+    It becomes the row's own, so it has to be one of ours: of a time that has been, and not long ago.
+    """
+    try:
+        found = UUID(text)
+        fits = found.version == 7 and now() - _FORMS_LAST < made_at(found) <= now()
+    except (ValueError, OverflowError):
+        return None
+    return found if fits else None
 
 
 @dataclass(frozen=True)

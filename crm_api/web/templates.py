@@ -18,6 +18,7 @@ from crm_api.monitoring.words import banners
 from crm_api.web import navigation, toasts, words
 from crm_api.web.static_files import static
 from crm_api.web.visible import visible_page
+from shared.ids import new_id
 
 ROOMS = Path(__file__).parent.parent
 THEME_COOKIE = "theme"
@@ -37,6 +38,7 @@ def _environment() -> Environment:
         address=address, static=static, when=words.when, plural=words.plural, said=words.said, local=words.local
     )
     environment.globals["system_banners"] = banners
+    environment.globals["new_id"] = new_id
     environment.globals["state_word"] = words.STATE_WORDS.__getitem__
     environment.filters.update(
         number=words.number,

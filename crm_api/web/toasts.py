@@ -1,6 +1,6 @@
 """A toast: what just happened, to whom, and how to undo it. It survives one redirect in a cookie.
 
-What comes back in the cookie may be anybody's work: it is text, a way back of exactly one form, and a page of ours, or
+What comes back in the cookie may be anybody's work: it is text, a way back of one of two forms, and a page of ours, or
 it is no toast.
 """
 
@@ -21,7 +21,8 @@ _SECONDS_KEPT = 60
 _MAX_CHARACTERS = 120  # a cookie is small, and a toast is short
 _MAX_COOKIE = 4096
 _MAX_UNDO_SECONDS = 300
-_UNDO = re.compile(r"/messages/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/undo")
+_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_UNDO = re.compile(rf"/messages/{_ID}/undo|/customers/{_ID}/restore")
 
 
 @dataclass(frozen=True)

@@ -129,10 +129,13 @@ MAILS: dict[str, Mail] = {
     "a bounce": (
         _mixed(
             ["", "It did not arrive."],
-            ["Content-Type: message/delivery-status", "", "Reporting-MTA: dns; mx.example", "", "Action: failed"],
+            ["Content-Type: message/delivery-status", "", "Reporting-MTA: dns; mx", "", "Action: failed"],
             kind="report",
         ),
-        {"text": "It did not arrive.", "files": [("unnamed", b"Reporting-MTA: dns; mx.example\r\n\r\nAction: failed")]},
+        {
+            "text": "It did not arrive.",
+            "files": [("unnamed.txt", b"Reporting-MTA: dns; mx\r\n\r\nAction: failed")],
+        },
     ),
     "uuencode": (
         _lines("Subject: x", "", "before", "begin 644 ../plan b.txt", "#0V%T", "`", "end", "after"),

@@ -4,22 +4,29 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from html import unescape
+from typing import Any
 from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlmodel import col, select
 
+from crm_api.account import service as account
 from crm_api.audit.models import AuditEntry
 from crm_api.auth.models import User
+from crm_api.auth.passwords import check_password
 from crm_api.auth.principal import Principal
+from crm_api.auth.service import Visitor
 from crm_api.customers import service
 from crm_api.customers.models import Contact, Customer, CustomerEntry
 from crm_api.db import Database
 from crm_api.edits import Clash, EditConflict
+from crm_api.errors import Invalid
 from crm_api.users import service as users
 from tests.support.crm import Crm
 from tests.support.forms import fields_of
+from tests.support.people import PASSWORD
+from tests.support.scenes import settle
 
 KEPT = {
     "first_name": "Marta",
@@ -338,3 +345,92 @@ def test_two_transactions_that_change_different_things_both_do(crm: Crm, bo: Pri
         ("Bo Ek", "company"),
         ("Ida Holt", "phone"),
     ]
+
+
+def _rows(database: Database) -> tuple[int, int, list[str]]:
+    with database.read() as session:
+        notes = session.exec(select(CustomerEntry.text).where(CustomerEntry.kind == "note")).all()
+        return len(session.exec(select(Customer)).all()), len(session.exec(select(Contact)).all()), sorted(notes)
+
+
+def test_a_form_that_adds_something_adds_it_once(browser: TestClient, crm: Crm, customer: Customer) -> None:
+    new = fields_of(browser.get("/customers/new").text, "/customers") | {"company": "Nursery"}
+    wrong = browser.post("/customers", data=new | {"email": "nowhere"})
+    assert fields_of(wrong.text, "/customers")["form"] == new["form"]
+    assert len({browser.post("/customers", data=new).headers["Location"] for _ in range(3)}) == 1
+    url = f"/customers/{customer.id}"
+    person = fields_of(browser.get(f"{url}/contacts/new").text, f"{url}/contacts") | {"first_name": "Nils"}
+    note = fields_of(browser.get(url).text, f"{url}/notes") | {"text": "Calls are best after 15:00."}
+    for _ in range(2):
+        assert browser.post(f"{url}/contacts", data=person).status_code == 303
+        assert browser.post(f"{url}/notes", data=note).status_code == 303
+    assert _rows(crm.database) == (2, 1, ["Calls are best after 15:00."])
+    # who goes back in the browser and writes something else means one more
+    browser.post("/customers", data=new | {"company": "Another"})
+    browser.post(f"{url}/contacts", data=person | {"first_name": "Rut"})
+    browser.post(f"{url}/notes", data=note | {"text": "Not on Fridays."})
+    assert _rows(crm.database) == (3, 2, ["Calls are best after 15:00.", "Not on Fridays."])
+
+
+@pytest.mark.parametrize(
+    "form", ["", "x", "00000000-0000-4000-8000-000000000000", "ffffffff-ffff-7fff-bfff-ffffffffffff"]
+)
+def test_an_id_that_is_not_ours_is_not_used(browser: TestClient, crm: Crm, form: str) -> None:
+    for _ in range(2):
+        assert browser.post("/customers", data={"company": "Nursery", "form": form}).status_code == 303
+    with crm.database.read() as session:
+        ids = session.exec(select(Customer.id)).all()
+    assert len(ids) == 2
+    assert form not in map(str, ids)
+
+
+def test_the_same_form_at_the_same_moment(browser: TestClient, crm: Crm) -> None:
+    new = fields_of(browser.get("/customers/new").text, "/customers") | {"company": "Nursery"}
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: browser.post("/customers", data=new), range(4)))
+    assert {answer.status_code for answer in answers} == {303}
+    assert _rows(crm.database)[0] == 1
+
+
+def test_a_letter_is_sent_again_from_one_form_once(browser: TestClient, crm: Crm) -> None:
+    message = crm.send("ada@example.com")
+    settle(crm, message.id, **{"ada@example.com": "failed"})
+    delivery = crm.delivery(message.id)
+    retry = f"/messages/{message.id}/deliveries/{delivery.id}/retry"
+    opened = f"/messages/{message.id}?open={delivery.id}"
+    form = fields_of(browser.get(opened).text, retry) | {"address": "ada@new.example"}
+    assert [browser.post(retry, data=form).status_code for _ in range(2)] == [303, 303]
+    assert "Sent again already." in browser.get(opened).text
+    assert crm.delivery(message.id).generation == delivery.generation + 1
+    settle(crm, message.id, **{"ada@new.example": "failed"})
+    late = browser.post(retry, data=form | {"address": "ada@example.com"})
+    assert late.status_code == 303
+    assert "Somebody has sent it again meanwhile, to ada@new.example." in browser.get(opened).text
+    assert crm.delivery(message.id).address == "ada@new.example"
+
+
+def test_of_two_who_change_a_password_the_second_has_to_know_the_first_ones(crm: Crm, monkeypatch: Any) -> None:
+    """Both knew the old one; only one of the new ones is the password, and who chose it is told so."""
+    ready = threading.Barrier(2)
+    real = account.hash_password
+
+    def hash_together(password: str) -> str:
+        ready.wait(30)  # both have proved the old one
+        return real(password)
+
+    monkeypatch.setattr(account, "hash_password", hash_together)
+
+    def change(new: str) -> bool:
+        try:
+            account.change_password(crm.database, crm.principal, PASSWORD, new, Visitor("127.0.0.1", "tests"))
+        except Invalid as problem:
+            return "changed elsewhere" not in problem.detail
+        return True
+
+    passwords = ["plums and apples", "pears and cherries"]
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(change, passwords))
+    assert sorted(done) == [False, True]
+    with crm.database.read() as session:
+        kept = session.get_one(User, crm.principal.user_id).password_hash
+    assert check_password(passwords[done.index(True)], kept)[0]
