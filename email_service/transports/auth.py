@@ -28,8 +28,8 @@ Say = Callable[..., Awaitable[Reply]]  # a line, and what the transcript shows i
 class Remembered:
     """For all connections of this process to one server.
 
-    Until one has been let in they sign in one after another, and those that waited share a refusal: ten connections
-    at once would otherwise try a wrong password ten times.
+    Until one has been let in they sign in one after another, and a refusal is shared by all that had begun before it:
+    ten connections at once would otherwise try a wrong password ten times.
     """
 
     mechanism: str = ""  # that was taken last; empty: none yet, or not any more
@@ -37,12 +37,11 @@ class Remembered:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @contextlib.asynccontextmanager
-    async def one_at_a_time(self) -> AsyncIterator[None]:
-        """Raises Stopped."""
+    async def one_at_a_time(self, before: Stopped | None) -> AsyncIterator[None]:
+        """before: `refusal` as it was when this connection began. Raises Stopped."""
         if self.mechanism:
             yield
             return
-        before = self.refusal
         async with self.turn:
             if self.refusal is not before and self.refusal is not None and not self.mechanism:
                 raise Stopped(replace(self.refusal.verdict))

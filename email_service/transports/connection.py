@@ -41,10 +41,11 @@ class Connection:
     async def open(self, talk: Talk) -> None:
         """Connected, encrypted as the route wants it, and signed in; else raises Stopped, closed."""
         self.dialogue = Dialogue(Lines(), talk)
+        refusal_before = self._server.sign_in.refusal
         try:
             await self._introduced()
             if self._route.user:
-                async with self._server.sign_in.one_at_a_time():
+                async with self._server.sign_in.one_at_a_time(refusal_before):
                     await self._sign_in()
         except BaseException:
             self.close()
