@@ -16,13 +16,14 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
-from shared import topology
+from shared import amqp_headers, topology
 from shared.amqp_urls import read_amqp_url, written
 from shared.readable import trusting
 from shared.tasks import run_forever
 
 log = logging.getLogger("amqp")
 _random = random.SystemRandom()
+amqp_headers.read_all()
 
 HEARTBEAT_SECONDS = 10  # a half-open link is found within 35 s
 BLOCKED_SECONDS = 60  # a broker in alarm for longer: the link is given up, publishes end with LinkDown
