@@ -37,7 +37,8 @@ Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]  # exact in every JSON reader
 MAX_WORD = 100
 Word = Annotated[str, Meta(max_length=MAX_WORD)]
 Name = Annotated[str, Meta(max_length=300)]  # of a host, a server, a worker
-Line = Annotated[str, Meta(max_length=2000)]
+# the door takes 1000 characters of one, and NFC may make three of each (U+FB2C, and much of Hebrew and music)
+Line = Annotated[str, Meta(max_length=3000)]
 Text = Annotated[str, Meta(max_length=16 * 1024 * 1024)]  # a larger message no broker of today takes
 MAX_ROOM = 100
 WorkerNumber = Annotated[int, Meta(ge=1, le=1000)]

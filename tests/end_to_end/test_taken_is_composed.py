@@ -268,6 +268,12 @@ async def test_what_is_taken_can_be_composed_and_read(draft: dict[str, Any], hou
         {"subject": "\u2028Quote\x0bfor\x85you\t"},
         {"to": [{"email": "ida@example.com", "fields": {"x": "1\t2"}}], "subject": "{{ x }}"},
         {"attachments": [{"filename": "e\u0301\t🌱.txt", "content": b"a\nb"}]},
+        # three characters, once they are NFC
+        {"subject": "\ufb2c" * 998},
+        {"to": [{"email": "ida@example.com", "name": "\ufb2c" * 998}]},
+        {"to": [{"email": "\U0001d160" * 980 + " <ida@example.com>"}]},
+        {"sender": {"address": "crm@example.com", "name": "\ufb2c" * 998}},
+        {"reply_to": '"' + '\ufb2c\\"' * 325 + '" <help@example.com>'},
     ],
 )
 async def test_what_people_mean_is_taken(house: House, change: dict[str, Any]) -> None:
