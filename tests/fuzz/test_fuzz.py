@@ -18,7 +18,7 @@ from crm_api.settings import CrmSettings
 from tests.fuzz.target import Target, target
 from tests.support.stack import stack
 
-CASES = 1200
+CASES = 800
 NOWHERE = "amqp://nobody:nothing@127.0.0.1:1/"
 
 

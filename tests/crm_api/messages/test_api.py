@@ -40,7 +40,11 @@ def test_a_message_is_answered_202_with_its_deliveries(api: TestClient) -> None:
     assert [row["address"] for row in body["deliveries"]] == ["ada@example.com"]
     assert body["text"] == "On Thursday.\n"
     assert body["via"] == "api"
-    assert api.get(answer.headers["Location"]).json() == body
+    found = api.get(answer.headers["Location"]).json()
+    # whoever is answered at once is not told what the message may have to wait for
+    assert [row.pop("waits") for row in body["deliveries"]] == [None]
+    assert [bool(row.pop("waits")) for row in found["deliveries"]] == [True]  # dispatch does not run here
+    assert found == body
 
 
 def test_every_route_of_the_room_wants_a_key(visitor: TestClient) -> None:
