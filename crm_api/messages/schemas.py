@@ -116,8 +116,8 @@ class DeliveryOut(BaseModel):
     queued_at: datetime | None
     waits: str | None = Field(
         None,
-        description="what keeps it from going on now and is not its own, like a mail server that refuses us; not looked for "
-        "in the answer that takes a message in",
+        description="what keeps it from going on now and is not its own, like a mail server that refuses us; "
+        "not looked for in the answer that takes a message in",
     )
     next_at: datetime | None = Field(description="when it tries again by itself")
     done_at: datetime | None
