@@ -89,6 +89,8 @@ class Sink:
         self.context: ssl.SSLContext | None = None  # offers STARTTLS
         self.expired: ssl.SSLContext | None = None  # for a fault to put into its place
         self.user: tuple[str, str] | None = None  # wants this sign-in
+        self.places: int | None = None  # so many connections at once; whoever comes then is turned away
+        self.turned_away = 0
         self._rules: list[Rule] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="sink", daemon=True)
@@ -136,7 +138,7 @@ class Sink:
     def behave(self) -> None:
         """Forgets all rules, and how it was set up."""
         self.quieten()
-        self.pipelining, self.context, self.user = False, None, None
+        self.pipelining, self.context, self.user, self.places = False, None, None, None
 
     def quieten(self) -> None:
         """Forgets all rules: those that did not strike shall not strike later."""
@@ -144,7 +146,7 @@ class Sink:
 
     def forget(self) -> None:
         self.taken, self.recipients, self.heard, self.in_clear = Counter(), {}, Counter(), 0
-        self.problems = []
+        self.problems, self.turned_away = [], 0
 
     def cut(self) -> None:
         """Ends all conversations that are idle or under way; the port stays open."""
@@ -179,7 +181,10 @@ class Sink:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         talk = Talk(writer.get_extra_info("peername")[1], reader, writer)
         try:
-            if await self._reply(talk, "greeting", "220 sink.example ESMTP"):
+            if self.places is not None and len(self._tasks) > self.places:
+                self.turned_away += 1
+                await self._say(talk, "421 4.7.0 Too many concurrent SMTP connections; please try again later")
+            elif await self._reply(talk, "greeting", "220 sink.example ESMTP"):
                 while await self._command(talk):
                     pass
         except (OSError, asyncio.IncompleteReadError, ssl.SSLError):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import secrets
 import time
+from uuid import uuid4
 
 import pika
 
@@ -36,6 +38,26 @@ def bad_json(scene: Scene) -> None:
 def unknown_version(scene: Scene) -> None:
     _publish(scene, topology.COMMANDS, "send.urgent", "mail.send.v99", b"{}")
     _publish(scene, topology.EVENTS, topology.OUTCOME_KEY, "mail.outcomes.v99", b"{}")
+
+
+@fault("poison-bounds", "poison: an outcome beyond all numbers, a heartbeat without a zone")
+def out_of_bounds(scene: Scene) -> None:
+    """Nobody restarts dispatch for them, and what came with them is applied."""
+    outcome = {"delivery": str(uuid4()), "generation": 1, "attempt": 2**63, "lane": "normal", "kind": "accepted"}
+    at = {"received_at": "2026-11-27T12:00:00Z", "finished_at": "2026-11-27T12:00:01Z"}
+    said = {"phase": "dot", "reason": "Their server has taken it.", "worker": "drill/1", "host": "drill"}
+    body = json.dumps({"outcomes": [outcome | at | said]}).encode()
+    _publish(scene, topology.EVENTS, topology.OUTCOME_KEY, "mail.outcomes.v1", body)
+    with scene.broker.connected() as connection:
+        properties = pika.BasicProperties(type="mail.heartbeat.v1")
+        beat = {"room": "drill", "worker": 1, "workers": 1, "host": "drill", "pid": 1, "at": "2026-11-27T12:00:00"}
+        counts = dict.fromkeys(("in_flight", "accepted", "deferred", "failed", "unknown"), 0)
+        body = json.dumps(beat | {"started_at": "2026-11-27T12:00:00"} | counts).encode()
+        connection.channel().basic_publish(topology.CONTROL, topology.HEARTBEAT_KEY, body, properties)
+    before = len(scene.every_attempt())
+    scene.until(lambda: len(scene.every_attempt()) >= before + 20, "twenty more outcomes to be applied", 60)
+    lives = scene.product.lives("dispatch")
+    scene.require(len(lives) == 1, f"dispatch was started {len(lives)} times")
 
 
 @fault("poison-attachment", "poison: an attachment is missing")

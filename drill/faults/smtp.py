@@ -131,6 +131,17 @@ def long_reply(scene: Scene) -> None:
     _all_hit(scene, rules)
 
 
+@fault("smtp-few-places", "SMTP: three connections and no more", unknowns=CONVERSATIONS)
+def few_places(scene: Scene) -> None:
+    """They are ours already, ten of each worker: what stands goes on, and nothing counts as away."""
+    scene.sink.places = 3
+    scene.undo.callback(setattr, scene.sink, "places", None)
+    scene.sink.cut()
+    before = sum(scene.sink.taken.values())
+    scene.until(lambda: scene.sink.turned_away, "one to be turned away", 40)
+    scene.until(lambda: sum(scene.sink.taken.values()) >= before + 30, "thirty mails over three connections", 60)
+
+
 # ---- the route as a whole ----------------------------------------------------------------------------------------
 
 
@@ -190,3 +201,12 @@ def certificate(scene: Scene) -> None:
     taken = sum(scene.sink.taken.values()) - before
     scene.require(not taken, f"{taken} mails were sent in spite of the certificate")
     _never_in_clear(scene)
+
+
+@fault("smtp-relay-denied", "SMTP: everybody is refused at RCPT, as by a relay that does not know us")
+def relay_denied(scene: Scene) -> None:
+    """It means us, so nobody fails for it; and one message tells when it is mended."""
+    rule = scene.sink.on("rcpt", Answer("554 5.7.1 Relay access denied"), times=None)
+    _all_hit(scene, [rule])
+    time.sleep(ROUTE_RESTS)
+    rule.times = 0
