@@ -28,6 +28,7 @@ from email_service.transports.places import NoPlace
 from email_service.transports.session import LeaseLost
 from email_service.transports.smtp import Conversation, SmtpTransport
 from shared.contracts import MAX_ORDINAL, AttemptStarted, Outcome, OutcomeKind, SendCommand, fitted
+from shared.fields import secret_words
 from shared.lanes import Lane
 from shared.tasks import run_once
 
@@ -179,6 +180,7 @@ class Sender:
         except LeaseLost:  # nothing had been sent, and if nobody has taken over, it is still ours to say so
             verdict = Verdict(OutcomeKind.deferred, "data", "The worker stood still for too long.")
             conversation = Conversation(verdict, "", "")
+        conversation.hide(secret_words(command.fields))
         tried = Tried(command.to.address, command.sender.address, command.message, job.attempt)
         conversation.verdict = self.judge(conversation.verdict, tried)
         return await self._conclude(job, token, conversation, started_at)

@@ -7,7 +7,7 @@ See docs/decisions/0002-field-language.md.
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 _FIELD = re.compile(
@@ -36,11 +36,26 @@ class MissingField(FieldError):
 
 SECRET = "secret_"  # noqa: S105 (how such a field's name begins)
 NOT_SHOWN = "[not shown here]"
+SHORTEST_SECRET = 4  # characters: what is shorter stands in anybody's words by chance
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,}")
 
 
 def shown(values: Mapping[str, str]) -> dict[str, str]:
     """A recipient's values as others may see them: what a field like `secret_link` holds is for the recipient only."""
     return {name: NOT_SHOWN if name.startswith(SECRET) and value else value for name, value in values.items()}
+
+
+def secret_words(values: Mapping[str, str]) -> list[str]:
+    """What must not be repeated of a letter with these values: those of secret fields, and the token within a link."""
+    secret = {value for name, value in values.items() if name.startswith(SECRET) and len(value) >= SHORTEST_SECRET}
+    tokens = {token for value in secret for token in _TOKEN.findall(value)}
+    return sorted(secret | tokens, key=len, reverse=True)
+
+
+def without(words: Iterable[str], text: str) -> str:
+    for word in words:
+        text = text.replace(word, NOT_SHOWN)
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from email_service.transports.connection import Server
 from email_service.transports.places import NoPlace, Places, is_crowded
 from email_service.transports.session import LeaseLost, Session
 from email_service.transports.talk import Talk
+from shared.fields import without
 from shared.tasks import run_forever
 
 log = logging.getLogger("smtp")
@@ -31,6 +32,13 @@ class Conversation:
     route: str
     tls: str | None = None
     talk: Talk = field(default_factory=Talk)
+
+    def hide(self, words: list[str]) -> None:
+        """Servers quote what they do not like, such as a link in the message, and others read their replies."""
+        if words:
+            verdict, self.talk.hidden = self.verdict, words
+            verdict.reply = verdict.reply and without(words, verdict.reply)
+            verdict.queue_id = verdict.queue_id and without(words, verdict.queue_id)
 
 
 class SmtpTransport:

@@ -4,6 +4,7 @@ import time
 
 from email_service.outcome import clean
 from shared.contracts import TalkLine
+from shared.fields import without
 
 MAX_LINES = 60  # an endless reply must not make an endless timeline
 MAX_LINE_CHARACTERS = 300
@@ -12,16 +13,17 @@ MAX_LINE_CHARACTERS = 300
 class Talk:
     """Costs little to write down; what it takes to show it is done when somebody reads `lines`."""
 
-    __slots__ = ("_began", "_said")
+    __slots__ = ("_began", "_said", "hidden")
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
         self._said: list[tuple[float, str, str]] = []
+        self.hidden: list[str] = []  # words of the message that a server may have repeated
 
     @property
     def lines(self) -> tuple[TalkLine, ...]:
         return tuple(
-            TalkLine(int((at - self._began) * 1000), who, clean(text)[:MAX_LINE_CHARACTERS])
+            TalkLine(int((at - self._began) * 1000), who, clean(without(self.hidden, text))[:MAX_LINE_CHARACTERS])
             for at, who, text in self._said
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from email_service.worker import Worker
 from shared import topology
 from shared.amqp import Consumer, Delivery, Publisher
 from shared.contracts import Attachment, Heartbeat, Mailbox, decode, encode
+from shared.fields import NOT_SHOWN
 from shared.lanes import Lane
 from tests.support.mailroom import Rig, command, settings
 from tests.support.smtp_server import TAKEN_THEN_CLOSE, Answer, SmtpServer
@@ -84,6 +86,31 @@ async def test_a_large_message_that_is_refused_midway_is_not_sent_again(rig: Rig
     assert len(server.lines("DATA")) == 1
     await rig.until_empty()
     assert len(await rig.dead()) == 1
+
+
+@pytest.mark.parametrize(
+    ("phase", "text", "came"),
+    [
+        ("dot", "451 4.7.1 https://crm.example/links/{} is listed, try later", "deferred"),
+        ("dot", "554-5.7.1 Rejected:\r\n554 5.7.1 hxxp://crm[.]example/links/{}?x=1", "failed"),
+        ("dot", "250 2.0.0 Ok: queued as {}", "accepted"),
+        ("content", "552 5.3.4 too long: {}", "failed"),
+    ],
+)
+async def test_a_server_that_quotes_a_secret_tells_it_to_nobody_else(
+    rig: Rig, server: SmtpServer, work, phase: str, text: str, came: str
+) -> None:
+    token = "Zm9yIHRoZSByZWNpcGllbnQgYWxvbmU_-x"
+    await work()
+    answer = Answer(raw=text.format(token).encode() + b"\r\n", store=came == "accepted")
+    server.answer(phase, replace(answer, half=True, after=200_000) if phase == "content" else answer)
+    much = "There is much to say.\n" * (50_000 if phase == "content" else 1)
+    cmd = command(text="{{ secret_link }}\n" + much, fields={"secret_link": f"https://crm.example/links/{token}"})
+    await rig.send(cmd)
+    outcome = (await rig.until(cmd, *([came] if came != "deferred" else [came, "accepted"])))[0]
+    assert token not in str(outcome)
+    assert NOT_SHOWN in (outcome.reply or "")
+    assert NOT_SHOWN in str(outcome.talk)
 
 
 async def test_deferred_waits_in_its_queue_and_comes_back_by_itself(rig: Rig, server: SmtpServer, work) -> None:
