@@ -125,7 +125,7 @@ def retry(
     except BadAddress as problem:
         raise Invalid.field("address", str(problem)) from problem
     problems: list[FieldProblem] = []
-    check_sender(session, settings, message.sender_address, problems)
+    check_sender(session, settings, message.sender_name, message.sender_address, problems)
     if problems:
         raise Invalid(problems[0].message, *problems)
     at = now()

@@ -257,7 +257,7 @@ def _headers(
         try:
             said, address = parse_sender(draft.sender.address)
             name = name or said
-            check_sender(session, settings, address, problems)
+            check_sender(session, settings, name, address, problems)
         except BadAddress as problem:
             problems.append(FieldProblem("sender.address", str(problem)))
     reply_to = None

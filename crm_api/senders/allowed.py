@@ -4,8 +4,10 @@ The sender of the settings may always stand in From. Beside it: what an admin ha
 domain of the settings' sender. A domain does not speak for those below it, unless it is listed with a star.
 """
 
+import re
 import threading
 import time
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -20,7 +22,8 @@ from crm_api.settings import CrmSettings
 from shared.addresses import address_key
 
 TOPIC = "senders"
-FIELD = "sender.address"
+FIELD, NAME_FIELD = "sender.address", "sender.name"
+_LOOKS_LIKE_ONE = re.compile(r"""[^\s<>()\[\]",;:@]+@[^\s<>()\[\]",;:@]+\.[^\s<>()\[\]",;:@.]+""")
 # a change is known at once, here and where the feed tells of it; this is for a process that hears nothing
 KNOWN_SECONDS = 10.0
 _FEW = 5  # that a refusal names
@@ -90,13 +93,32 @@ def covers(listed_key: str, key: str) -> bool:
     return domain == listed_key[1:]
 
 
-def check_sender(session: Session, settings: CrmSettings, address: str, problems: list[FieldProblem]) -> None:
-    if is_allowed(session, settings, address):
-        return
+def check_sender(
+    session: Session, settings: CrmSettings, name: str, address: str, problems: list[FieldProblem]
+) -> None:
+    if not is_allowed(session, settings, address):
+        problems.append(FieldProblem(FIELD, _advice(session, settings, f"Nobody may write as {address} here.")))
+    chosen = {settings.sender_name, *(one.name for one in listed(session, settings))}  # what admins have written
+    for said in () if name in chosen else addresses_in(name):
+        if not is_allowed(session, settings, said):
+            what = (
+                f"A name cannot be an address that nobody may write as, like {said}: many programs show only the name."
+            )
+            problems.append(FieldProblem(NAME_FIELD, _advice(session, settings, what)))
+
+
+def addresses_in(name: str) -> list[str]:
+    """What a reader takes for an address, though it is written with wide letters or has others that cannot be seen."""
+    if "@" not in (plain := name if name.isascii() else unicodedata.normalize("NFKC", name)):
+        return []
+    seen = "".join(letter for letter in plain if unicodedata.category(letter) != "Cf")
+    return _LOOKS_LIKE_ONE.findall(seen)
+
+
+def _advice(session: Session, settings: CrmSettings, what: str) -> str:
     some = [one.written for one in listed(session, settings)]
     more = f" and {len(some) - _FEW} more" if len(some) > _FEW else ""
-    what = (
-        f"Nobody may write as {address} here. Allowed: {settings.sender_address}, {', '.join(some[:_FEW])}{more}. "
+    return (
+        f"{what} Allowed: {settings.sender_address}, {', '.join(some[:_FEW])}{more}. "
         "An admin can allow others: Senders, in the menu."
     )
-    problems.append(FieldProblem(FIELD, what))

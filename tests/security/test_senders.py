@@ -153,6 +153,45 @@ def test_removed_later_what_waits_goes_but_nothing_new(
     assert client.post(retry, headers=agent).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ceo@bank.example",
+        "CEO <ceo@bank.example>",
+        "ceo\uff20bank.example",
+        "ceo@bank\u200b.example",
+        "\u2066ceo@\uff42ank.example\u2069",
+        "crm@posthaste.example via ceo@bank.example",
+    ],
+)
+def test_a_name_that_is_somebody_elses_address(
+    client: TestClient, agent: dict[str, str], admin: dict[str, str], name: str, database: Database
+) -> None:
+    for sender in ({"address": OWN, "name": name}, {"address": f'"{name}" <{OWN}>'}):
+        answer = client.post("/api/v1/messages", json=draft(None, sender=sender), headers=agent)
+        assert answer.status_code == 422, sender
+        assert [error["field"] for error in answer.json()["errors"]] == ["sender.name"]
+    allow(client, admin, "ceo@bank.example", name=name)
+    assert status(client, agent, None, sender={"address": OWN, "name": name}) == 202
+    listed = client.get("/api/v1/senders", headers=agent).json()["items"]
+    (made,) = (one["id"] for one in listed if one["sender"] == "ceo@bank.example")
+    client.delete(f"/api/v1/senders/{made}", headers=admin)
+    with database.write() as session:
+        delivery = session.exec(select(Delivery)).one()
+        message = session.exec(select(Message)).one()
+        delivery.state, message.state, delivery.done_at = "failed", "failed", now()
+        message.pending, message.failed = 0, 1
+    answer = client.post(f"/api/v1/deliveries/{delivery.id}/retry", headers=agent)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "sender.name")
+
+
+@pytest.mark.parametrize(
+    "name", ["Ida @ Holt Trees", "Team@Work", "crm@posthaste.example", "Ida (ida@POSTHASTE.example)"]
+)
+def test_a_name_that_is_none(client: TestClient, agent: dict[str, str], name: str) -> None:
+    assert status(client, agent, None, sender={"address": OWN, "name": name}) == 202
+
+
 def test_reply_to_is_free(client: TestClient, agent: dict[str, str]) -> None:
     assert status(client, agent, None, reply_to="ceo@bank.example") == 202
 
