@@ -2,7 +2,7 @@
 
 Refusals in the same words, for one recipient after another and with nothing accepted in between, are a series. While
 one grows, further ones are put off instead of given up, as nobody can tell yet whose trouble it is; when it is long
-enough, and of more than one domain, it is the route's. docs/decisions/ says why the numbers are as they are.
+enough, and of more than one domain, it is the route's. docs/decisions/0010 says why the numbers are as they are.
 """
 
 import time

@@ -1,7 +1,7 @@
 """TLS as a matter of bytes, without sockets: what the network brings becomes text, and text what the network takes.
 
 An event loop's own TLS throws away what lies in the receive buffer when a write fails; here lines.py fetches it.
-docs/decisions/0012 says more.
+docs/decisions/0014 says more.
 """
 
 import contextlib
