@@ -20,9 +20,9 @@ class BadHeader(ValueError):
 
 def one_line(text: str) -> str:
     """What somebody gave as it is kept: in one line, NFC, stripped. Raises BadHeader."""
-    if text.isascii() and text.isprintable():
-        return text.strip()
-    return unicodedata.normalize("NFC", unfolded(text)).strip()
+    if not text.isprintable():  # nothing that is cleaned or refused is
+        text = unfolded(text)
+    return text.strip() if text.isascii() else unicodedata.normalize("NFC", text).strip()
 
 
 def unfolded(text: str) -> str:
@@ -38,4 +38,6 @@ def unfolded(text: str) -> str:
 
 def lenient_line(text: str) -> str:
     """The same for what was stored long ago, when rules were others: what cannot stand in a line is left out."""
-    return one_line(_REFUSED.sub("", re.sub(r"[\r\n]+", " ", _WHITE.sub(" ", text))))
+    if not text.isprintable():
+        text = _REFUSED.sub("", re.sub(r"[\r\n]+", " ", _WHITE.sub(" ", text)))
+    return one_line(text)

@@ -17,6 +17,17 @@ _OPENS = re.compile(r"<(?:(?P<comment>!--(?!\[if))|(?P<tag>/?[A-Za-z][^\s/>]*|[!
 _IN_TAG = re.compile(r"=\s*([\"'])|>")
 _NO_MARKUP = {"script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"}
 _KEEPS_BREAKS = {"pre", "listing"}
+# what ends a quoted value, a comment, an element without markup
+_ENDS = {end: re.compile(re.escape(end), re.IGNORECASE) for end in ('"', "'", "-->", *(f"</{it}" for it in _NO_MARKUP))}
+# text, and whole tags that change nothing about what follows: most of a letter, read in one go. Possessive (++, *+):
+# it never goes back, so it takes time by the length of the text
+_CHANGES_NOTHING = re.compile(
+    rf"""(?:[^<]++
+    |<(?!/?(?i:{"|".join(sorted(_NO_MARKUP | _KEEPS_BREAKS))})[\s/>])/?[A-Za-z][^\s/>]*+
+     (?:[^>=]++|=\s*+"[^"]*+"|=\s*+'[^']*+'|=(?!\s*+["']))*+>
+    )*+""",
+    re.VERBOSE,
+)
 
 
 def one_kind_of_break(value: str) -> str:
@@ -47,9 +58,10 @@ class HtmlTemplate(Template):
         super().__init__(source)
         self.places: list[Place] = []
         scanner = _Scanner()
-        for part in self.parts:
+        last = max((at for at, part in enumerate(self.parts) if not isinstance(part, str)), default=-1)
+        for at, part in enumerate(self.parts):
             self.places.append(scanner.place)
-            if isinstance(part, str):
+            if isinstance(part, str) and at < last:  # what comes after the last field is nobody's place
                 scanner.feed(part)
 
     def fill(self, values: Mapping[str, str]) -> str:
@@ -85,7 +97,7 @@ class _Scanner:
                 at = self._outside(text, at)
 
     def _leave(self, text: str, at: int) -> int:
-        found = re.compile(re.escape(self._ends_with), re.IGNORECASE).search(text, at)
+        found = _ENDS[self._ends_with].search(text, at)
         if not found:
             return -1
         if self._ends_with.startswith("</"):
@@ -113,7 +125,8 @@ class _Scanner:
             self._pre -= 1
 
     def _outside(self, text: str, at: int) -> int:
-        found = _OPENS.search(text, at)
+        passed = _CHANGES_NOTHING.match(text, at)
+        found = _OPENS.search(text, passed.end() if passed else at)
         if not found:
             return -1
         if found["comment"]:

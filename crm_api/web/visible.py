@@ -27,7 +27,9 @@ _ALIKE = (
     "\u13a0-\u13ff\uab70-\uabbf\u2c80-\u2cff"
 )
 _hidden = re.compile(f"[{_HIDDEN}]")
-_worth_a_look = re.compile(f'[{_HIDDEN}{_ALIKE}]|@[^\\s<>"]*[^\\x00-\\x7f]')
+_ascii_hidden = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_unusual = re.compile(f"[{_HIDDEN}{_ALIKE}]")
+_foreign_domain = re.compile(r'@[^\s<>"]*[^\x00-\x7f]')
 _token = re.compile(r"[^\s<>\"“”()\[\],;]+")
 _word = re.compile(r"[^\W\d_]+")
 _host = re.compile(r"(?:[\w-]+\.)+[A-Za-z]{2,}")
@@ -40,13 +42,20 @@ _SAID = re.compile(r'(?<=[\s])(title|aria-label|alt|placeholder)="([^"]*)"')
 
 def visible_page(html: str) -> str:
     """HTML in which every text, and every attribute that is read out or shown, is visible."""
-    if not _worth_a_look.search(html):
-        return html
-    return _PIECE.sub(_piece, html)
+    return _PIECE.sub(_piece, html) if _is_worth_a_look(html) else html
+
+
+def _is_worth_a_look(text: str) -> bool:
+    """Asked of every page: three plain searches take a fraction of the time of one that looks for all at once."""
+    if text.isascii():
+        return _ascii_hidden.search(text) is not None
+    return _unusual.search(text) is not None or _foreign_domain.search(text) is not None
 
 
 def _piece(found: re.Match[str]) -> str:
     piece = found[0]
+    if not _is_worth_a_look(piece):
+        return piece
     if piece.startswith("<"):
         return piece if piece[:9].lower() == "<textarea" else _SAID.sub(_attribute, piece)
     return visible(piece)
@@ -58,7 +67,7 @@ def _attribute(found: re.Match[str]) -> str:
 
 def visible(text: str) -> str:
     """One text. What is added is ASCII without signs that HTML knows, so it may be escaped before or after."""
-    if not _worth_a_look.search(text):
+    if not _is_worth_a_look(text):
         return text
     return _hidden.sub(lambda sign: f"[U+{ord(sign[0]):04X}]", _token.sub(_explained, text))
 

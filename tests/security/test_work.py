@@ -20,13 +20,14 @@ from crm_api.messages.markdown import parts_of
 from crm_api.preconditions import Condition
 from shared.address_lists import address_list
 from shared.fields import Template
+from shared.html_fields import HtmlTemplate
 from shared.mailboxes import parse_mailbox
 
 MOST_TIMES = 3.0  # of the work for twice the length; quadratic would be four
 UNITS = (
     "[", "*", "**a", "_a ", "> ", "- ", "`", "|", "\n|a|b|\n|-|-|\n", "![](", "<", "&#", "{{", "{{ x }}", "\\", "~~",
     "1. ", "[a](", "[a]: ", '"', ",", ";", "@", "a@", "<a@b.c>", '"a" <', "(a", "a,", "x@y.z,", "=\n", "a ", "\u3042 ",
-    "\ufdfa", "e\u0301", "\u0345", "\t", " \t",
+    "\ufdfa", "e\u0301", "\u0345", "\t", " \t", '<p a="b">', "<a b=", "<pre>", "<!--", "<style>",
 )  # fmt: skip
 
 
@@ -40,6 +41,7 @@ READERS: dict[str, tuple[Callable[[str], Any], int]] = {
     "addresses": (address_list, 2000),
     "one address": (parse_mailbox, 500),
     "fields": (Template, 4000),
+    "fields in HTML": (lambda text: HtmlTemplate(text + "{{ x }}"), 4000),
     "markdown": (parts_of, 1000),
     "words that are looked for": (needed_words, 4000),
     "words of a message": (_ways, 4000),
@@ -83,6 +85,13 @@ def test_twice_the_text_is_twice_the_work(name: str) -> None:
     work(read, "warm")  # what is made once
     times = {unit: work(read, twice[unit]) / max(work(read, texts[unit]), 300) for unit in texts}
     assert {unit: round(each, 1) for unit, each in times.items() if each > MOST_TIMES} == {}
+
+
+def test_a_letter_in_html_costs_hardly_more_than_one_in_text() -> None:
+    page = '<tr><td class="x">A line of it</td></tr>\n' * 200
+    work(HtmlTemplate, page)  # what is made once
+    for source in (page, f"{page}<p>Dear {{{{ name }}}},</p>{page}"):
+        assert work(HtmlTemplate, source) < work(Template, source) + 200
 
 
 def test_what_counts_would_find_a_quadratic_one() -> None:

@@ -1,5 +1,6 @@
 """Line breaks of values are seen in HTML as they are in text, and a value is never markup."""
 
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from crm_api.messages.markdown import parts_of
+from shared import html_fields
 from shared.html_fields import BREAK, HtmlTemplate, Place, one_kind_of_break
 
 LINES = ["12 Mill Lane", "Upper & Lower", "<b>York</b>"]
@@ -112,6 +114,32 @@ def test_any_html_can_be_followed_in_one_pass(pieces: list[str]) -> None:
     template = HtmlTemplate("".join(pieces))
     assert len(template.places) == len(template.parts)
     assert set(template.places) <= set(Place)
+
+
+TAGS = [
+    "<p>",
+    "</p>",
+    '<a href="',
+    "<a b=c>",
+    "<pre>",
+    "</PRE>",
+    "<prefix/>",
+    "<style>",
+    "</style",
+    "<!--",
+    "-->",
+    "<!",
+]
+SIGNS = ["<", ">", "=", '"', "'", "/", " ", "\n", "a", "</style=", "\u017fcript>", "{{ x }}"]
+
+
+@given(some.lists(some.sampled_from(TAGS + SIGNS)))
+def test_what_is_passed_over_at_once_changes_nothing(pieces: list[str]) -> None:
+    source = "".join(pieces) + "{{ x }}"
+    quickly = HtmlTemplate(source).places
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(html_fields, "_CHANGES_NOTHING", re.compile(""))
+        assert HtmlTemplate(source).places == quickly
 
 
 def test_in_plain_text_all_kinds_become_one() -> None:
