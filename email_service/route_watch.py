@@ -120,9 +120,10 @@ class RouteWatch:
             self._alarm(ALARM, Judged(verdict, _CROWDED if is_crowded(verdict) else ""))
 
     def _begin_rest(self, judged: Judged) -> None:
+        # what was said already stays said: after a trial the server may only have no place for us
+        self._is_quiet = judged.about == _CROWDED and (self._route is _Route.open or self._is_quiet)
         self._route, self._why = _Route.rests, judged.verdict.reason
         self._throttle.pause(self._why)
-        self._is_quiet = judged.about == _CROWDED
         if not self._is_quiet:
             self._alarm(ALARM, judged)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from email_service.outcome import of_reply
+from email_service.refusals import Judged
 from email_service.throttle import Throttle
 from email_service.transports.places import Places, is_crowded
 from email_service.worker import Worker
@@ -172,3 +174,14 @@ def test_the_sign_is_for_the_others(tmp_path: Path) -> None:
     assert other.idle_seconds(20) == one.idle_seconds(20) == 1
     assert Places(tmp_path / "ready" / "sign").idle_seconds(20) == 20  # who came later has nothing to let go of
     assert Places(Path("/proc/nowhere")).idle_seconds(20) == 20
+
+
+def test_a_route_that_rests_loudly_is_not_quiet_because_its_trial_found_no_place(tmp_path: Path) -> None:
+    watch = Worker(settings(tmp_path, 1), 1)._watch
+    no_place = Judged(of_reply("greeting", 421, EXIM[4:]), "crowded")
+    watch._begin_rest(no_place)
+    assert watch.state == "open"  # others of ours have the places: nothing is wrong
+    watch._open()
+    watch._begin_rest(Judged(replace(of_reply("rcpt", 554, "5.7.1 Relay access denied"), pause="relay"), "relay"))
+    watch._begin_rest(no_place)
+    assert watch.state.startswith("paused: ")
