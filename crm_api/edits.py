@@ -6,6 +6,7 @@ between the comparison and the change.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from crm_api.errors import Conflict
 
@@ -18,6 +19,14 @@ class Clash:
     was: str
     theirs: str
     mine: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """Who changed a field last, and when."""
+
+    by: str
+    at: datetime | None = None
 
 
 class EditConflict(Conflict):

@@ -131,7 +131,7 @@ class CrmSettings(PosthasteSettings):
     @field_validator("bulk_in_broker")
     @classmethod
     def _fits_the_queue(cls, most: int) -> int:
-        if not 1 <= most <= LANE_MAX_MESSAGES // 2:
+        if most > LANE_MAX_MESSAGES // 2:
             raise ValueError(f"must be from 1 to {LANE_MAX_MESSAGES // 2:,}: the queue takes twice that")
         return most
 

@@ -249,14 +249,15 @@ def fitted(outcome: Outcome) -> Outcome:
         _read(_outcome, OutcomeBatch.TYPE, _encoder.encode(outcome))
     except ValueError:
         texts = {name: value for name in outcome.__struct_fields__ if isinstance(value := getattr(outcome, name), str)}
-        kept = {name: _plain(value) for name, value in texts.items() if name not in ("lane", "kind")}
+        kept = {name: storable(value)[:MAX_WORD] for name, value in texts.items() if name not in ("lane", "kind")}
         code = outcome.code if outcome.code is not None and 0 <= outcome.code <= 999 else None
         return msgspec.structs.replace(outcome, **kept, code=code, talk=())
     return outcome
 
 
-def _plain(text: str) -> str:
-    return text.replace("\0", "�").encode("utf-8", "replace").decode()[:MAX_WORD]
+def storable(text: str) -> str:
+    """As any database takes it: no NUL, no half characters."""
+    return text.replace("\0", "�").encode("utf-8", "replace").decode()
 
 
 class _RawBatch(msgspec.Struct):

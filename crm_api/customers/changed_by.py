@@ -8,7 +8,7 @@ from sqlmodel import Session, col, select
 
 from crm_api.audit.models import RARE, AuditEntry
 from crm_api.customers.models import CustomerEntry
-from crm_api.web.forms import Change
+from crm_api.edits import Change
 
 _LOOKED_AT = 50  # newest lines of a time line; who changed it while a form was open stands among them
 

@@ -16,11 +16,10 @@ from crm_api.customers.pasted import taken_apart
 from crm_api.customers.views import form_values
 from crm_api.db import Database
 from crm_api.deps import DatabaseDep
-from crm_api.edits import EditConflict, same
+from crm_api.edits import Change, EditConflict, same
 from crm_api.errors import Invalid, NotFound
 from crm_api.web.forms import (
     SOMEBODY,
-    Change,
     Form,
     Typed,
     edit_of,

@@ -21,9 +21,9 @@ from crm_api.customers.views import form_values
 from crm_api.customers.words import same_look
 from crm_api.db import Database
 from crm_api.deps import DatabaseDep
-from crm_api.edits import EditConflict
+from crm_api.edits import Change, EditConflict
 from crm_api.errors import Invalid, NotFound
-from crm_api.web.forms import Change, Form, Typed, edit_of, form_again, form_id, form_showing, form_with_clashes
+from crm_api.web.forms import Form, Typed, edit_of, form_again, form_id, form_showing, form_with_clashes
 from crm_api.web.templates import render
 from crm_api.web.toasts import Toast, redirect
 

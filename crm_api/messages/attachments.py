@@ -12,6 +12,7 @@ from sqlmodel import Session
 from crm_api.audit.record import record
 from crm_api.auth.principal import Principal
 from crm_api.errors import FieldProblem, Invalid, TooLarge, Unavailable
+from crm_api.limits import MAX_FILENAME
 from crm_api.messages.file_types import named_again, type_of
 from crm_api.messages.models import MessageAttachment, StoredFile
 from crm_api.messages.schemas import AttachmentDraft
@@ -122,8 +123,8 @@ def clean_filename(filename: str, field: str) -> str:
         filename = one_line(filename)
     except BadHeader as problem:
         raise Invalid.field(field, str(problem)) from problem
-    if not filename.strip(" .") or len(filename) > 200 or _NOT_IN_A_NAME & set(filename):
-        raise Invalid.field(field, 'A file name has 1 to 200 characters and none of / \\ : * ? " < > |.')
+    if not filename.strip(" .") or len(filename) > MAX_FILENAME or _NOT_IN_A_NAME & set(filename):
+        raise Invalid.field(field, f'A file name has 1 to {MAX_FILENAME} characters and none of / \\ : * ? " < > |.')
     return filename
 
 

@@ -52,8 +52,6 @@ Body = Annotated[str, Form(max_length=MAX_BODY_CHARACTERS)]
 Address = Annotated[str, Form(max_length=MAX_NEXT)]
 Chosen = Annotated[list[Annotated[str, Field(max_length=1000)]], Form(default_factory=list, max_length=MAX_CHIPS)]
 Stored = Annotated[list[Annotated[str, Field(max_length=1000)]], Form(default_factory=list, max_length=2 * MAX_FILES)]
-
-
 Pasted = Annotated[list[Annotated[str, Field(max_length=MAX_TYPED)]], Form(default_factory=list, max_length=MAX_CHIPS)]
 
 

@@ -13,6 +13,7 @@ from crm_api.changes import announce
 from crm_api.reconciliation.models import Stranger
 from shared.amqp import Delivery, key_of
 from shared.clock import now
+from shared.contracts import storable
 
 log = logging.getLogger("outcomes")
 
@@ -44,8 +45,3 @@ def note(session: Session, delivery: Delivery, why: str) -> None:
         )
     )
     announce(session, "reconciliation", "system")
-
-
-def storable(text: str) -> str:
-    """As any database takes it."""
-    return text.replace("\0", "�").encode("utf-8", "replace").decode()

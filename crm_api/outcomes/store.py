@@ -51,6 +51,10 @@ class _Now:
     def is_dead_letter(self) -> bool:
         return self.state in (State.failed, State.unknown) and not self.tries_again
 
+    @property
+    def has_spent_its_secret(self) -> bool:
+        return self.secret and self.state not in OPEN and not self.tries_again
+
     def has_overtaken(self, outcome: Outcome) -> bool:
         """Whether this dead letter of its newest attempt is known to have been accepted after all."""
         return (
@@ -100,10 +104,9 @@ def apply(session: Session, outcomes: list[Outcome], at: datetime) -> None:
         _record(session, list(attempts.values()))
     if changes:
         session.connection().execute(_UPDATE, [changes[key] for key in sorted(changes)])
-    for key in changes:
-        one = known[key]
-        if one.secret and one.state not in OPEN and not one.tries_again:
-            secret_fields.forget(session, [key], one.state)
+    ended = [key for key in changes if known[key].has_spent_its_secret]
+    for state in {known[key].state for key in ended}:
+        secret_fields.forget(session, [key for key in ended if known[key].state == state], state)
     count_moves(session, moves, at)
     announce(session, *(f"customer:{known[key].customer}" for key in changes if known[key].customer))
 

@@ -17,12 +17,11 @@ from crm_api.auth.principal import Principal
 from crm_api.auth.reach import check_reach
 from crm_api.auth.roles import Role
 from crm_api.auth.service import clean_login, sign_out_everywhere
-from crm_api.edits import write_changes
+from crm_api.edits import Change, write_changes
 from crm_api.errors import Conflict, FieldProblem, Invalid, NotFound
 from crm_api.messages.models import Suppression
 from crm_api.paging import after, make_cursor, read_cursor
 from crm_api.settings import CrmSettings
-from crm_api.web.forms import Change
 from shared.addresses import BadAddress, address_key, clean_address
 from shared.clock import now
 from shared.files import FileStore

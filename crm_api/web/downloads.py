@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-BYTES = "application/octet-stream"
+from crm_api.limits import MAX_FILENAME
+from shared.media_types import BYTES
+
 INERT = {BYTES, "message/rfc822"}  # browsers run neither, nor do they guess with nosniff
-MAX_NAME_CHARACTERS = 200
 # what separates folders, what a shell or Windows reads otherwise
 _NOT_IN_A_NAME = set('/\\:*?"<>|')
 
@@ -34,4 +35,4 @@ def safe_name(filename: str) -> str:
     """As it can be saved everywhere: no folder, no control character, nothing that turns the direction of writing."""
     last = filename.replace("\\", "/").rpartition("/")[2]
     kept = "".join("_" if one in _NOT_IN_A_NAME or not one.isprintable() else one for one in last)
-    return kept.strip(" .")[:MAX_NAME_CHARACTERS] or "unnamed"
+    return kept.strip(" .")[:MAX_FILENAME] or "unnamed"

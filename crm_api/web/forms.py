@@ -7,13 +7,13 @@ is written, whatever others did in the meantime. Where both changed the same fie
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Request
 
-from crm_api.edits import Clash, same
+from crm_api.edits import Change, Clash, same
 from crm_api.errors import Invalid
 from shared.clock import now
 from shared.ids import made_at
@@ -68,14 +68,6 @@ def edit_of(typed: Mapping[str, str], names: Iterable[str]) -> Edit:
         elif not same(typed[name], was):
             values[name], seen[name] = typed[name], was
     return Edit(values, seen)
-
-
-@dataclass(frozen=True)
-class Change:
-    """Who changed a field last, and when."""
-
-    by: str
-    at: datetime | None = None
 
 
 SOMEBODY = Change("Somebody")
