@@ -50,38 +50,14 @@ async def run(settings: CrmSettings) -> None:
     publisher = Publisher(settings.amqp_urls, "dispatch out", alarms=of_this_process)
     heartbeats = Heartbeats(writer, publisher)
     outcomes = OutcomeListener(writer)
-
-    async def on_delivery(delivery: Delivery) -> None:
-        if delivery.properties.type != Heartbeat.TYPE:
-            await outcomes.on_delivery(delivery)
-            return
-        heartbeats.on_delivery(delivery.body)
-        delivery.ack()
-
-    consumer = Consumer(
-        settings.amqp_urls,
-        "dispatch in",
-        OUTCOMES_QUEUE,
-        PREFETCH,
-        on_delivery,
-        control_key=HEARTBEAT_KEY,
-        alarms=of_this_process,
-    )
+    consumer = _consumer(settings, heartbeats, outcomes)
     bound = {Lane.bulk: settings.bulk_in_broker}
     relays = [Relay(lane, writer, publisher, feed, bound.get(lane), seal) for lane in Lane]
     walking = asyncio.Lock()
     sweeper = DeadLetterSweeper(writer, feed, settings.amqp_urls, walking)
     reconciler = Reconciler(settings, database, writer, publisher, feed, walking)
 
-    stop = asyncio.Event()
-
-    def end() -> None:
-        end_within(STOP_SECONDS)
-        stop.set()
-
-    deaths().on_first(lambda _: end())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, end)
+    stop = _asked_to_stop()
     await feed.start()
     await publisher.start()
     outcomes.start()
@@ -121,6 +97,41 @@ async def run(settings: CrmSettings) -> None:
         log.info("dispatch has stopped")
     if lost := deaths().names:
         sys.exit(f"Dispatch ended because it had lost a part: {lost[0]}")
+
+
+def _consumer(settings: CrmSettings, heartbeats: Heartbeats, outcomes: OutcomeListener) -> Consumer:
+    """Of what the mail rooms tell."""
+
+    async def on_delivery(delivery: Delivery) -> None:
+        if delivery.properties.type != Heartbeat.TYPE:
+            await outcomes.on_delivery(delivery)
+            return
+        heartbeats.on_delivery(delivery.body)
+        delivery.ack()
+
+    return Consumer(
+        settings.amqp_urls,
+        "dispatch in",
+        OUTCOMES_QUEUE,
+        PREFETCH,
+        on_delivery,
+        control_key=HEARTBEAT_KEY,
+        alarms=of_this_process,
+    )
+
+
+def _asked_to_stop() -> asyncio.Event:
+    """Is set by a signal, or by the death of a part; from then on there is only so much time."""
+    stop = asyncio.Event()
+
+    def end() -> None:
+        end_within(STOP_SECONDS)
+        stop.set()
+
+    deaths().on_first(lambda _: end())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, end)
+    return stop
 
 
 async def _sweep(writer: Writer, seal: Seal) -> None:

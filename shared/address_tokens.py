@@ -1,6 +1,6 @@
 """The words, quoted names, comments and brackets of a pasted list of addresses, and what stands between its entries.
 
-The browser's half of this is in `crm_api/web/static/addresses.js`.
+The browser's half of this is `crm_api/web/static/address_tokens.js`.
 """
 
 import re

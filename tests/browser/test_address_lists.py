@@ -11,7 +11,8 @@ from shared.mailboxes import format_mailbox
 from tests.support.pages import Visitor
 
 CASES = json.loads((Path(__file__).parents[1] / "address_lists.json").read_text())["cases"]
-SCRIPT = (Path(static_files.__file__).parent / "static" / "addresses.js").read_text()
+STATIC = Path(static_files.__file__).parent / "static"
+SCRIPT = "".join((STATIC / name).read_text() for name in ("address_tokens.js", "addresses.js"))
 READ = """texts => texts.map((text) => Addresses.list(text)
           .map((entry) => entry.address ? [entry.name, entry.address] : entry.text))"""
 NAMES = [
