@@ -29,7 +29,7 @@ BOUND = 64 * 1024 * 1024
 def house(tmp_path_factory: pytest.TempPathFactory, database_template: Template) -> Iterator[Stack]:
     data_dir = tmp_path_factory.mktemp("house")
     url = database_template.copy_sqlite(data_dir / "posthaste.sqlite")
-    with stack(data_dir, url, "amqp://nobody@127.0.0.1:1/") as made:
+    with stack(data_dir, url, "amqp://nobody:nothing@127.0.0.1:1/") as made:
         made.start("web")
         yield made
 

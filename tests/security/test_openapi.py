@@ -34,7 +34,7 @@ RUNS = {
 @pytest.fixture
 def house(tmp_path: Path, database_template: Template) -> Iterator[Stack]:
     url = database_template.copy_sqlite(tmp_path / "posthaste.sqlite")
-    with stack(tmp_path / "data", url, "amqp://nobody@127.0.0.1:1/", samples=1, sends_per_minute=0) as made:
+    with stack(tmp_path / "data", url, "amqp://nobody:nothing@127.0.0.1:1/", samples=1, sends_per_minute=0) as made:
         made.start("web")
         yield made
 

@@ -105,7 +105,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, database_template: Template)
     """web in a process of its own, as it is started; an AMQP URL is of no use to it."""
     data_dir = tmp_path_factory.mktemp("house")
     url = database_template.copy_sqlite(data_dir / "posthaste.sqlite")
-    with stack(data_dir, url, "amqp://nobody@127.0.0.1:1/", trusted_proxies="") as made:
+    with stack(data_dir, url, "amqp://nobody:nothing@127.0.0.1:1/", trusted_proxies="") as made:
         made.start("web")
         yield made
 

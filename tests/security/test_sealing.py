@@ -135,9 +135,10 @@ def test_a_key_from_the_settings_needs_no_file(tmp_path: Path) -> None:
 
 
 def test_where_none_can_be_kept_it_has_to_be_given(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
+    (tmp_path / KEY_FILE).mkdir()
     with pytest.raises(SettingsError, match="POSTHASTE_SECRET_KEY: give one"):
-        seal_of(CrmSettings(data_dir=tmp_path / "file"))
+        seal_of(CrmSettings(data_dir=tmp_path))
+    (tmp_path / KEY_FILE).rmdir()
     (tmp_path / KEY_FILE).touch()
     with pytest.raises(SettingsError, match="is empty"):
         seal_of(CrmSettings(data_dir=tmp_path))

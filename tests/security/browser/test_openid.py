@@ -39,7 +39,7 @@ def house(site: OpenIdSite, tmp_path_factory: pytest.TempPathFactory, database_t
         "openid_client_secret": CLIENT_SECRET,
         "openid_label": "Elm Street ID",
     }
-    with stack(folder / "data", url, "amqp://nobody@127.0.0.1:1/", port=site.redirect_port, **given) as made:
+    with stack(folder / "data", url, "amqp://nobody:nothing@127.0.0.1:1/", port=site.redirect_port, **given) as made:
         made.start("web")
         yield made
 
