@@ -12,8 +12,13 @@ from pathlib import Path
 
 _KEYBOARD = (
     *("qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "yxcvbnm", "azertyuiop", "qsdfghjklm", "wxcvbn"),
-    *("abcdefghijklmnopqrstuvwxyz", "0123456789", "qazwsxedcrfvtgbyhnujmikolp"),
-    *("1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p", "1q2w3e4r5t6y7u8i9o0p", "q1w2e3r4t5y6u7i8o9p0"),
+    *("abcdefghijklmnopqrstuvwxyz", "0123456789", "qazwsxedcrfvtgbyhnujmikolp", "zaq12wsxcde34rfvbgt5"),
+    *(
+        "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p",
+        "zaq12wsxcde34rfvbgt56yhnmju7",
+        "1q2w3e4r5t6y7u8i9o0p",
+        "q1w2e3r4t5y6u7i8o9p0",
+    ),
 )
 _LINES = tuple(line * 2 for line in (*_KEYBOARD, *(line[::-1] for line in _KEYBOARD)))
 _LEET = str.maketrans("013457@$!", "oleastasi")
@@ -27,12 +32,19 @@ _IMPOSSIBLE = 10_000
 
 def is_well_known(secret: str, context: Iterable[str] = ()) -> bool:
     """context: names, addresses and whatever else is known of whose it is."""
-    plain = unicodedata.normalize("NFKC", secret).casefold()[:_LONGEST]
+    plain = _seen(unicodedata.normalize("NFKC", secret).casefold())[:_LONGEST]
     own = frozenset(word for text in context for word in _words(text))
     letters = re.sub(r"[013457@$!]", lambda sign: sign[0].translate(_LEET), plain)
-    among = re.sub(r"(?<=[a-z])[013457@$!](?=[a-z])", lambda sign: sign[0].translate(_LEET), plain)  # p4ssw0rd
+    among = re.sub(r"(?<=[a-z])[013457@$!]+(?=[a-z])", lambda sign: sign[0].translate(_LEET), plain)  # p4$$w0rd
     _, common = _lists()
+    if re.sub(r"[\W_]", "", plain) in common:  # p a s s w o r d
+        return True
     return any(way in common or _is_made_of(way, own) for way in {plain, _unit(plain), letters, among})
+
+
+def _seen(text: str) -> str:
+    """Without what stands in it unseen."""
+    return "".join(sign for sign in text if unicodedata.category(sign) != "Cf")
 
 
 def repeats(secret: str) -> bool:

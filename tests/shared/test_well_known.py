@@ -24,6 +24,7 @@ KNOWN = [
         "\uff50\uff41\uff53\uff53\uff57\uff4f\uff52\uff44\uff50\uff41\uff53\uff53\uff57\uff4f\uff52\uff44",
         "****************",
     ),
+    *("P4$$w0rd!!!!2026", "pass\u00adword\u200b12345678", "p a s s w o r d", "zaq12wsxcde34rfv", "trustno1trustno1"),
 ]
 GOOD = [
     *("f3a9c17be2d84056a1b2c3d4", "Kq9vN2xR7mLw4TzB8sYd", "0193a0e17d3c7000a4b1c2d3e4f50617"),
