@@ -14,10 +14,7 @@ _OURS = re.compile(r'"((?:[^"\\]|\\.)*)" <([^<>]*)>')  # as format_mailbox write
 
 def parse_mailbox(text: str) -> tuple[str, str]:
     """(name, address), both clean; the name is empty if there is none. Raises BadAddress, also for several."""
-    try:
-        text = one_line(text)
-    except BadHeader as problem:
-        raise BadAddress(str(problem)) from problem
+    text = _line(text)
     if _BARE.fullmatch(text):  # most are, and it is read in a moment
         return "", clean_address(text)
     found = mailboxes(text)
@@ -27,8 +24,15 @@ def parse_mailbox(text: str) -> tuple[str, str]:
     if bare.count("<") != bare.count(">"):
         raise BadAddress("A bracket is missing. Write it like Ida Holt <ida@example.com>.")
     if found and found[0].address:
-        return found[0].name, clean_address(found[0].address)
+        return _line(found[0].name), clean_address(found[0].address)  # quotes and encoded words may hold anything
     return "", clean_address(text)
+
+
+def _line(text: str) -> str:
+    try:
+        return one_line(text)
+    except BadHeader as problem:
+        raise BadAddress(str(problem)) from problem
 
 
 def mailboxes(text: str) -> list[Entry]:

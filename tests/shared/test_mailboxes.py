@@ -20,6 +20,9 @@ from shared.mailboxes import format_mailbox, parse_mailbox
         ('"<b@example.com>, c" <ida@example.com>', "<b@example.com>, c", "ida@example.com"),
         ("ida@example.com <ida@example.com>", "", "ida@example.com"),
         ("ida@example.com (Ida Holt)", "Ida Holt", "ida@example.com"),
+        ('" " <ida@example.com>', "", "ida@example.com"),
+        ('"  Ida" <ida@example.com>', "Ida", "ida@example.com"),
+        ("=?utf-8?q?Ida=09Holt?= <ida@example.com>", "Ida Holt", "ida@example.com"),
         ("Jürgen\tÅ <j@bücher.example>", "Jürgen Å", "j@bücher.example"),
     ],
 )
@@ -38,6 +41,9 @@ def test_a_name_may_stand_before_an_address(text: str, name: str, address: str) 
         ("Ida <a@example.com>; Bo <b@example.com>", "several"),
         ("Support <help@example.com", "missing"),
         ("Support\r\nBcc: eve@example.com <help@example.com>", "line break"),
+        ("=?utf-8?q?Sup=00port?= <help@example.com>", "NUL"),
+        ("=?utf-8?b?U3VwAXBvcnQ=?= <help@example.com>", "control character"),
+        ("help@example.com (=?utf-8?q?Sup=1Bport?=)", "control character"),
     ],
 )
 def test_what_is_not_one_mailbox_is_refused_in_words(text: str, sentence: str) -> None:
