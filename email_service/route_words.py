@@ -83,6 +83,8 @@ _SENDER_WORDS = _any(
     r"\bsendasdenied\b|\bnot owned by user\b|\be-?mail address is not verified\b",
 )
 _OF_THE_SENDER = {"1.7", "1.8", "7.60"}  # RFC 3463 section 3.2, and Exchange's "send as"
+# Exchange: this mailbox or group takes mail of some senders only, or of those who have signed in there
+_RESTRICTED = {"7.124", "7.129", "7.133", "7.134", "7.135", "7.136"}
 _OF_THE_RECIPIENT = re.compile(r"[45]\.(?:1\.(?:1|2|3|4|6|10)|2\.[0-4])$")
 _Known = tuple[tuple[re.Pattern[str], Trouble], ...]
 _ABOUT_US_ALONE: _Known = ((_HELO_WORDS, HELO), (_TLS_WORDS, TLS), (_AUTH_WORDS, AUTH), (_RELAY_WORDS, RELAY))
@@ -105,6 +107,8 @@ def trouble(verdict: Verdict) -> Trouble | None:
     detail = (verdict.enhanced or "")[2:]
     if detail in _OF_THE_SENDER:
         return SENDER
+    if detail in _RESTRICTED:
+        return None
     if detail == "7.57":  # Exchange: not authenticated
         return AUTH
     if verdict.enhanced and _OF_THE_RECIPIENT.match(verdict.enhanced) and verdict.phase != "mail":

@@ -54,6 +54,8 @@ THEIRS = [
     ("dot", 550, "5.7.1 message rejected as spam"),
     ("dot", 550, "5.7.1 This message does not pass SPF authentication checks"),
     ("dot", 550, "5.7.26 Unauthenticated email from example.org is not accepted due to domain's DMARC policy"),
+    ("rcpt", 550, "5.7.133 RESOLVER.RST.SenderNotAuthenticatedForGroup; authentication required; Delivery restriction"),
+    ("dot", 550, "5.7.129 RESOLVER.RST.RestrictedToRecipientsPermission; not authorized; sender not permitted to send"),
 ]
 
 
