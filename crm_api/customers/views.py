@@ -52,8 +52,8 @@ class Letter:
     @property
     def note(self) -> str:
         """Said below the state: when it tries again, or why it does not."""
-        if self.delivery.state == State.deferred and self.delivery.next_at:
-            return f"next try {said(self.delivery.next_at)}"
+        if self.delivery.state == State.deferred and self.delivery.next_try:
+            return f"next try {said(self.delivery.next_try)}"
         if self.delivery.state == State.pending and self.delivery.due_at > now():
             return f"leaves {said(self.delivery.due_at)}"
         return ""
@@ -177,7 +177,7 @@ def _becomes(delivery: Delivery) -> str:
         case State.pending if delivery.due_at > now():
             return f"to {who}. It leaves by itself {said(delivery.due_at)}."
         case State.deferred:
-            again = f" It tries again by itself at {said(delivery.next_at)}." if delivery.next_at else ""
+            again = f" It tries again by itself at {said(delivery.next_try)}." if delivery.next_try else ""
             return f"{delivery.reason or ''}{again}".strip()
         case State.failed | State.unknown | State.bounced | State.suppressed:
             return delivery.reason or f"to {who}"

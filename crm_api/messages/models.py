@@ -157,6 +157,11 @@ class Delivery(SQLModel, table=True):
     server: str | None = None
     queue_id: str | None = Field(default=None, description="as the server that took it names it")
 
+    @property
+    def next_try(self) -> datetime | None:
+        """When it tries again by itself, for people. Once that has come, it waits for the mail room like any other."""
+        return self.next_at if self.next_at and self.next_at > now() else None
+
 
 class DeliverySecret(SQLModel, table=True):
     """What a delivery carries for its recipient alone, until it has come to an end; see secret_fields.py."""

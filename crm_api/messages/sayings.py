@@ -84,9 +84,8 @@ def _about(message: Message, deliveries: list[Delivery], held_up: HeldUp) -> Mar
             return Markup("<b>Sent to {}</b>{}.").format(name, how_long)
         case State.deferred:
             next_try = ""
-            if delivery.next_at:
-                span = ahead_by(delivery.next_at - now())
-                next_try = f" The next try is at {said(delivery.next_at)}, in {span}."
+            if ahead := delivery.next_try:
+                next_try = f" The next try is at {said(ahead)}, in {ahead_by(ahead - now())}."
             if waits := held_up(State.deferred):
                 return Markup("<b>Waits to leave for {}.</b> {}").format(name, waits)
             if delivery.code is None or delivery.code >= 500:

@@ -211,9 +211,9 @@ def _ahead(delivery: Delivery, message: Message) -> list[Step]:
         planned = message.send_at is not None and message.send_at == delivery.due_at
         title = "Leaves by itself" if planned else "Leaves when it can no longer be undone"
         return [Step(delivery.due_at, "due", title, state=State.pending, ahead=True)]
-    if delivery.next_at is None:
-        return []
-    following = [Step(delivery.next_at, "retry", "Next try, by itself", state=State.pending, ahead=True)]
+    following = []
+    if delivery.next_try:
+        following = [Step(delivery.next_try, "retry", "Next try, by itself", state=State.pending, ahead=True)]
     if delivery.state == State.deferred:
         following.append(
             Step(delivery.expires_at, "expires", "Gives up if nothing has worked", state=State.pending, ahead=True)
@@ -261,7 +261,7 @@ def why(delivery: Delivery, held_up: str | None = None) -> Why | None:
         case State.deferred:
             following = [held_up, _MENDED] if held_up else ["Nothing need be done: it tries again by itself."]
             sentences = [reason, *(sentence for sentence in following if sentence not in reason)]
-            return Why(_WAITS, sentences, state, delivery.next_at, delivery.expires_at)
+            return Why(_WAITS, sentences, state, delivery.next_try, delivery.expires_at)
         case State.failed:
             return Why("Why it was not sent", [reason, "It stays here until somebody decides."], state)
         case State.unknown if delivery.next_at:
@@ -269,7 +269,7 @@ def why(delivery: Delivery, held_up: str | None = None) -> Why | None:
                 "What is not known",
                 [reason, "It is sent once more by itself, under the same Message-ID, so that a mailbox can tell."],
                 state,
-                delivery.next_at,
+                delivery.next_try,
             )
         case State.unknown:
             return Why(
