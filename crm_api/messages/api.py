@@ -26,7 +26,6 @@ from crm_api.messages.schemas import (
     MessageDraft,
     MessageOut,
     RetryDraft,
-    Sha256,
     StepOut,
 )
 from crm_api.messages.states import OPEN, State
@@ -182,7 +181,9 @@ def upload_file(
     database: DatabaseDep,
     files: FilesDep,
     settings: SettingsDep,
-    sha256: Annotated[Sha256 | None, Form(description="checked if given")] = None,
+    sha256: Annotated[
+        str | None, Form(pattern=r"^([0-9a-f]{64})?$", max_length=64, description="checked if given")
+    ] = None,
 ) -> FileOut:
     """Stores an attachment; a message names it by its hash."""
     content = file.file.read(settings.max_attachment_bytes + 1)
