@@ -72,7 +72,8 @@ class CustomerIn(Fields):
 
 
 class CustomerPatch(Fields):
-    """Only what is given changes, whatever others changed since it was read (If-Match refuses that)."""
+    """Only what is given changes, whatever others changed since it was read (If-Match refuses that). null is not given;
+    "" empties a text."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"example": {"phone": "+46 31 555 01 99", "tags": ["architect"]}}
@@ -161,6 +162,8 @@ class ContactIn(Fields):
 
 
 class ContactPatch(Fields):
+    """Only what is given changes; null is not given, "" empties a text."""
+
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"role": "Planting and pruning"}})
 
     first_name: Name | None = None

@@ -187,7 +187,8 @@ def _check_settled(delivery: Delivery, states: tuple[State, ...], verb: str) -> 
     if delivery.state not in states:
         raise Conflict(f"This letter {_WORDS[State(delivery.state)]}; it cannot be {verb}.")
     if delivery.next_at is not None:
-        raise Conflict(f"This letter is tried again by itself at {delivery.next_at:%H:%M} UTC; wait for that.")
+        when = f"at {delivery.next_try:%H:%M} UTC" if delivery.next_try else "in a moment"
+        raise Conflict(f"This letter is tried again by itself {when}; wait for that.")
 
 
 def _move(session: Session, delivery: Delivery, state: State, **values: object) -> None:

@@ -28,7 +28,10 @@ def offers(session: Session, settings: CrmSettings, by: Principal, chosen: str =
         found.append(Offer(by.email, by.name))
     if chosen and is_allowed(session, settings, chosen):
         found.append(Offer(chosen, ""))
-    return list({address_key(offer.address): offer for offer in reversed(found)}.values())[::-1]
+    each: dict[str, Offer] = {}
+    for offer in found:
+        each.setdefault(address_key(offer.address), offer)
+    return list(each.values())
 
 
 def chosen_of(choices: list[Offer], address: str) -> Offer:

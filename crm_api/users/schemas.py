@@ -21,6 +21,8 @@ class UserIn(BaseModel):
 
 
 class UserPatch(BaseModel):
+    """Only what is given changes; null is not given."""
+
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[str, Field(max_length=MAX_NAME)] | None = None

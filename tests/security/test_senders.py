@@ -1,5 +1,6 @@
 """Nobody writes as somebody whom an admin has not allowed: over the API, the page, for later, and once more."""
 
+import re
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.support.statements import counted
 from tests.support.waiting import wait_until
 
 OWN = "crm@posthaste.example"
+OFFERED = re.compile(r'<option value="([^"]*@[^"]*)"')
 
 
 def draft(address: str | None, **members: Any) -> dict[str, Any]:
@@ -226,9 +228,12 @@ def test_the_composer_offers_them(client: TestClient, everybody: dict[Role, Some
     page = client.get("/messages/new", headers=person).text
     assert '<option value="support@bank.example">Support, support@bank.example</option>' in page
     assert '<option value="agent@holt-trees.example">agent, agent@holt-trees.example</option>' in page
+    offered = OFFERED.findall(page)
+    assert len(offered) == 3
     form = {"to": "email:ada@example.com", "subject": "x", "markdown": "x", "sender": "support@bank.example"}
     page = client.post("/messages/compose", data=form | {"do": "show"}, headers=person).text
     assert '<option value="support@bank.example" selected>' in page
+    assert OFFERED.findall(page) == offered, "in the same order, whichever was chosen"
     sent = client.post("/messages", data=form, headers=person)
     assert sent.status_code == 303
     shown = client.get(f"/api/v1{sent.headers['Location']}", headers=admin).json()
