@@ -102,6 +102,7 @@ class Refusals:
 
     def __init__(self, scale: float = 1.0) -> None:
         self._series: OrderedDict[str, _Series] = OrderedDict()
+        self._first_refused: OrderedDict[tuple[str, UUID], float] = OrderedDict()
         self._accepted_at = float("-inf")
         self._shortest_wait = topology.WAIT_SECONDS["30s"] * (1 - topology.WAIT_JITTER) * scale
 
@@ -118,6 +119,8 @@ class Refusals:
         if not route_words.is_refusal(verdict) or (known is None and not gives_up):
             return Judged(verdict)
         series = self._series_of(verdict, tried, known)
+        if series.trouble is route_words.SAME_WORDS and self._others_were_taken_since(tried):
+            return Judged(verdict, series.trouble.kind)
         series.add(tried)
         if self._is_the_routes(series, verdict, known) or (resting and known):
             verdict = _put_off(verdict, series.trouble, series.trouble.kind)
@@ -144,6 +147,14 @@ class Refusals:
         # put off before, and meanwhile the server has taken others: it means this one
         means_this_one = tried.attempt > 1 and self._accepted_within(self._shortest_wait)
         return series.is_doubted and not means_this_one
+
+    def _others_were_taken_since(self, tried: Tried) -> bool:
+        """Since it was first refused: then the server means this one, and says nothing about us."""
+        key = tried.recipient.lower(), tried.message
+        first = self._first_refused.setdefault(key, time.monotonic())
+        if len(self._first_refused) > MAX_REMEMBERED:
+            self._first_refused.popitem(last=False)
+        return self._accepted_at > first
 
     def _accepted_within(self, seconds: float) -> bool:
         return time.monotonic() - self._accepted_at < seconds

@@ -92,9 +92,11 @@ _WORDS: _Known = (*_ABOUT_US_ALONE, (_SENDER_WORDS, SENDER), (_QUOTA_WORDS, QUOT
 
 
 def is_refusal(verdict: Verdict) -> bool:
-    """In a transaction, and by the server's own words: what we find out ourselves has no reply."""
+    """In a transaction, and by the server's own words: what we find out ourselves has no reply. That a message is too
+    big is never about us."""
     refuses = verdict.kind in (OutcomeKind.deferred, OutcomeKind.failed)
-    return refuses and verdict.reply is not None and verdict.phase in IN_A_TRANSACTION
+    too_big = (verdict.enhanced or "")[2:] in _TOO_BIG or (verdict.code == 552 and verdict.phase != "rcpt")
+    return refuses and verdict.reply is not None and verdict.phase in IN_A_TRANSACTION and not too_big
 
 
 def trouble(verdict: Verdict) -> Trouble | None:
@@ -129,6 +131,7 @@ def is_of_a_mailbox(verdict: Verdict) -> bool:
     return bool(verdict.enhanced and _OF_THE_RECIPIENT.match(verdict.enhanced)) and verdict.phase in ("rcpt", "dot")
 
 
+_TOO_BIG = ("2.3", "3.4")  # RFC 3463, sections 3.3 and 3.4
 _ADDRESS = re.compile(r"<[^<>]*>|\S+@\S+|\[?\d{1,3}(?:\.\d{1,3}){3}\]?")
 _VARIES = re.compile(r"\S*\d\S*|\S+\.\S+|[^\w\s]+")
 

@@ -101,6 +101,29 @@ def test_who_is_refused_again_after_others_were_taken_is_meant() -> None:
     assert route.says("554 5.7.1 Relay access denied", "a@one.example", attempt=3) == "failed"
 
 
+def test_what_is_refused_again_after_others_were_taken_is_no_series() -> None:
+    """The last of a mailing are those that are refused: nothing is accepted between their tries any more."""
+    route = Route()
+    for number in range(9):
+        route.says("554 5.6.0 no such content", f"u{number}@d{number % 2}.example", phase="dot", message=uuid4())
+    late = {f"v{number}@e{number}.example": uuid4() for number in range(9)}
+    for to, message in late.items():
+        assert route.says("554 5.6.0 no such content", to, phase="dot", message=message) in ("rest", "deferred")
+    route.takes()
+    for to, message in late.items():
+        assert route.says("554 5.6.0 no such content", to, phase="dot", attempt=2, message=message) == "failed"
+
+
+@pytest.mark.parametrize(
+    ("phase", "reply"),
+    [("dot", "552 5.3.4 Too big"), ("data", "552 Too much"), ("mail", "552 5.3.4 x"), ("rcpt", "554 5.2.3 Too long")],
+)
+def test_too_big_is_never_the_routes(phase: str, reply: str) -> None:
+    route = Route()
+    said = [route.says(reply, f"u{n}@d{n}.example", phase=phase, message=uuid4()) for n in range(20)]
+    assert set(said) == {"failed"}
+
+
 def test_unknown_words_are_not_doubted_for_ever() -> None:
     route = Route()
     for number in range(3):

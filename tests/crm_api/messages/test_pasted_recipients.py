@@ -116,7 +116,9 @@ def test_other_fields_for_an_address(browser: TestClient, crm: Crm, user: User) 
     assert "Nothing came for ada@new.example." in page.text
 
 
-def test_the_api_takes_an_address_and_nothing_else(api: TestClient) -> None:
-    draft = {"to": [{"email": "Ida <ida@example.com>"}], "subject": "x", "text": "y"}
+def test_the_api_takes_one_address_and_no_list(api: TestClient) -> None:
+    draft = {"to": [{"email": "Ida <ida@example.com>, Bo <bo@example.com>"}], "subject": "x", "text": "y"}
     assert api.post("/api/v1/messages", json=draft).status_code == 422
+    one = draft | {"to": [{"email": "Ida <ida@example.com>"}]}
+    assert api.post("/api/v1/messages", json=one).json()["deliveries"][0]["address"] == "ida@example.com"
     assert api.post("/api/v1/customers", json={"email": "Ida <ida@example.com>"}).status_code == 422
