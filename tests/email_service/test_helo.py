@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,8 +12,7 @@ from pydantic import SecretStr, ValidationError
 
 from email_service import helo
 from email_service.helo import complaint, is_full_name, is_literal, is_name, literal, own_name
-from email_service.worker import Worker
-from tests.support.mailroom import Rig, command, settings
+from tests.support.mailroom import Rig, command, settings, starting
 from tests.support.smtp_server import SmtpServer
 from tests.support.waiting import eventually
 
@@ -81,19 +79,8 @@ def test_a_dns_that_does_not_answer_holds_nothing_up(monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 async def work(rig: Rig, server: SmtpServer, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
-    running: list[Worker] = []
-
-    async def start(**changes: Any) -> Worker:
-        values = {"probe_seconds": 0.2, "connections": 1} | changes
-        worker = Worker(settings(tmp_path, server.port, amqp_url=rig.amqp_url, **values), 1)
-        running.append(worker)
-        await worker.start()
-        await asyncio.wait_for(worker.wait_ready(), 30)
-        return worker
-
-    yield start
-    for worker in running:
-        await worker.stop()
+    async with starting(rig, server.port, tmp_path, probe_seconds=0.2, connections=1) as start:
+        yield start
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,12 @@ from pydantic import SecretStr
 
 from email_service.ledger import Ledger
 from email_service.report import Reporter
-from email_service.worker import Worker
 from shared import topology
 from shared.amqp import Consumer, Delivery, Publisher
 from shared.contracts import Attachment, Heartbeat, Mailbox, decode, encode
 from shared.fields import NOT_SHOWN
 from shared.lanes import Lane
-from tests.support.mailroom import Rig, command, settings
+from tests.support.mailroom import Rig, command, settings, starting
 from tests.support.smtp_server import TAKEN_THEN_CLOSE, Answer, SmtpServer
 from tests.support.waiting import eventually
 
@@ -28,18 +27,8 @@ from tests.support.waiting import eventually
 @pytest.fixture
 async def work(rig: Rig, server: SmtpServer, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     """Starts a worker against rig and server; stopped at the end."""
-    running: list[Worker] = []
-
-    async def start(number: int = 1, **changes: Any) -> Worker:
-        worker = Worker(settings(tmp_path, server.port, amqp_url=rig.amqp_url, **changes), number)
-        await worker.start()
-        await asyncio.wait_for(worker.wait_ready(), 30)
-        running.append(worker)
-        return worker
-
-    yield start
-    for worker in running:
-        await worker.stop()
+    async with starting(rig, server.port, tmp_path) as start:
+        yield start
 
 
 async def test_accepted(rig: Rig, server: SmtpServer, work) -> None:

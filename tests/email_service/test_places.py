@@ -16,7 +16,7 @@ from email_service.throttle import Throttle
 from email_service.transports.places import Places, is_crowded
 from email_service.worker import Worker
 from shared.lanes import Lane
-from tests.support.mailroom import Rig, command, settings
+from tests.support.mailroom import Rig, command, settings, starting
 from tests.support.smtp_server import Answer, SmtpServer
 from tests.support.waiting import eventually
 
@@ -46,18 +46,8 @@ async def server() -> AsyncIterator[FewConnections]:
 
 @pytest.fixture
 async def work(rig: Rig, server: SmtpServer, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
-    running: list[Worker] = []
-
-    async def start(number: int = 1, **changes: Any) -> Worker:
-        worker = Worker(settings(tmp_path, server.port, amqp_url=rig.amqp_url, **changes), number)
-        running.append(worker)
-        await worker.start()
-        await asyncio.wait_for(worker.wait_ready(), 30)
-        return worker
-
-    yield start
-    for worker in running:
-        await worker.stop()
+    async with starting(rig, server.port, tmp_path) as start:
+        yield start
 
 
 async def all_accepted_at_once(rig: Rig, server: SmtpServer, commands: list[Any]) -> None:

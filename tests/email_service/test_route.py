@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from email_service.worker import Worker
 from shared import topology
 from shared.contracts import SendCommand
 from shared.lanes import Lane
-from tests.support.mailroom import Rig, command, settings
+from tests.support.mailroom import Rig, command, starting
 from tests.support.smtp_server import Answer, SmtpServer
 from tests.support.waiting import eventually
 
@@ -25,19 +23,8 @@ PIPELINING = ("8BITMIME", "SIZE 52428800", "SMTPUTF8", "PIPELINING", "ENHANCEDST
 @pytest.fixture
 async def work(rig: Rig, server: SmtpServer, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     """Starts a worker against rig and server; stopped at the end."""
-    running: list[Worker] = []
-
-    async def start(number: int = 1, **changes: Any) -> Worker:
-        values = {"probe_seconds": 0.2, "connections": 4} | changes
-        worker = Worker(settings(tmp_path, server.port, amqp_url=rig.amqp_url, **values), number)
-        await worker.start()
-        await asyncio.wait_for(worker.wait_ready(), 30)
-        running.append(worker)
-        return worker
-
-    yield start
-    for worker in running:
-        await worker.stop()
+    async with starting(rig, server.port, tmp_path, probe_seconds=0.2, connections=4) as start:
+        yield start
 
 
 def to_many(count: int, domains: int = 5, **changes: Any) -> list[SendCommand]:

@@ -1,9 +1,7 @@
 """Pasted lists of addresses. The same cases are read by the browser: tests/browser/test_address_lists.py."""
 
 import json
-import sys
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -13,6 +11,7 @@ from hypothesis import strategies as some
 from shared.address_lists import Entry, address_list
 from shared.header_text import lenient_line
 from shared.mailboxes import format_mailbox
+from tests.support.lines import lines_of
 
 CASES = json.loads((Path(__file__).parents[1] / "address_lists.json").read_text())["cases"]
 
@@ -56,19 +55,7 @@ def test_work_grows_with_the_text_and_no_faster(piece: str) -> None:
     """Lines of Python are counted, not seconds: eight times the text takes no more than ten times as many."""
 
     def lines(times: int) -> int:
-        count = 0
-
-        def trace(_frame: FrameType, event: str, _: object) -> Any:
-            nonlocal count
-            count += event == "line"
-            return trace
-
-        sys.settrace(trace)
-        try:
-            address_list(piece * times)
-        finally:
-            sys.settrace(None)
-        return count
+        return lines_of(lambda: address_list(piece * times))
 
     assert lines(1_600) < 10 * lines(200) + 500
     address_list(piece * 20_000)  # what only C would do too often meets the test's timeout

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pika
 from pydantic import SecretStr
 
 from email_service.settings import MailRoomSettings
+from email_service.worker import Worker
 from shared import topology
 from shared.amqp import Consumer, Delivery, Publisher, properties
 from shared.contracts import AttemptStarted, Mailbox, Outcome, OutcomeBatch, SendCommand, decode, encode
@@ -157,3 +160,20 @@ class Rig:
             return found
 
         return await asyncio.to_thread(look)
+
+
+@asynccontextmanager
+async def starting(rig: Rig, port: int, data_dir: Path, **defaults: Any) -> AsyncIterator[Callable[..., Any]]:
+    """Gives what starts a worker against rig and SMTP port; all of them are stopped at the end."""
+    running: list[Worker] = []
+
+    async def start(number: int = 1, **changes: Any) -> Worker:
+        worker = Worker(settings(data_dir, port, amqp_url=rig.amqp_url, **defaults | changes), number)
+        running.append(worker)
+        await worker.start()
+        await asyncio.wait_for(worker.wait_ready(), 30)
+        return worker
+
+    yield start
+    for worker in running:
+        await worker.stop()

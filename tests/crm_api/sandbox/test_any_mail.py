@@ -1,11 +1,8 @@
 """Whatever a program sends to the sandbox is shown, by the page and by the API, as a mail client would show it."""
 
 import base64
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -21,6 +18,7 @@ from crm_api.sandbox.smtp import _message_id
 from crm_api.sandbox.store import MAX_HEAD_BYTES, SANDBOX_FILE, NewMail, SandboxStore, StoredMail
 from crm_api.settings import CrmSettings
 from shared.encoded_words import decode_words, known_charset, text_of
+from tests.support.lines import lines_of
 from tests.support.strange_mails import MAILS
 
 
@@ -188,19 +186,7 @@ def test_work_grows_with_the_mail_and_no_faster(piece: bytes) -> None:
     head = b"Content-Type: multipart/mixed; boundary=b\r\n"
 
     def lines(times: int) -> int:
-        count = 0
-
-        def trace(_frame: FrameType, event: str, _: object) -> Any:
-            nonlocal count
-            count += event == "line"
-            return trace
-
-        sys.settrace(trace)
-        try:
-            _read(head + piece * times)
-        finally:
-            sys.settrace(None)
-        return count
+        return lines_of(lambda: _read(head + piece * times))
 
     assert lines(1_600) < 10 * lines(200) + 2_000
     _read(head + piece * (2_000_000 // len(piece)))  # what only C would do too often meets the test's timeout
